@@ -1,0 +1,128 @@
+//! Typed configurations, as the state machines read them. Times are in milliseconds as in Kafka,
+//! sizes in bytes; `i64::MAX` means never.
+
+/// What a broker process is configured with. Field names are Kafka's property names with `_` for `.`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // Kafka's own names, documented there and in the catalogue
+pub struct BrokerConfig {
+    pub broker_session_timeout_ms: i64,
+    pub broker_heartbeat_interval_ms: i64,
+    pub initial_broker_registration_timeout_ms: i64,
+    pub replica_lag_time_max_ms: i64,
+    pub replica_fetch_wait_max_ms: i64,
+    pub replica_fetch_min_bytes: i32,
+    pub replica_fetch_max_bytes: i32,
+    pub replica_fetch_response_max_bytes: i32,
+    pub replica_fetch_backoff_ms: i64,
+    pub replica_socket_timeout_ms: i64,
+    pub replica_high_watermark_checkpoint_interval_ms: i64,
+    pub log_flush_scheduler_interval_ms: i64,
+    pub log_flush_offset_checkpoint_interval_ms: i64,
+    pub log_initial_task_delay_ms: i64,
+    pub request_timeout_ms: i64,
+    pub offsets_commit_timeout_ms: i64,
+    pub offsets_topic_num_partitions: i32,
+    pub offsets_topic_replication_factor: i16,
+    pub producer_id_expiration_ms: i64,
+    /// Broker-level defaults of the topic settings.
+    pub topic_defaults: TopicConfig,
+}
+
+/// What a topic is configured with, after the brokers' defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct TopicConfig {
+    pub min_insync_replicas: i32,
+    pub unclean_leader_election_enable: bool,
+    /// `log.flush.interval.messages` / `flush.messages`.
+    pub flush_messages: i64,
+    /// `log.flush.interval.ms` / `flush.ms`; where unset, `log.flush.scheduler.interval.ms`.
+    pub flush_ms: i64,
+    /// `message.max.bytes` / `max.message.bytes`.
+    pub max_message_bytes: i32,
+}
+
+/// `acks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Acks {
+    /// 0: no answer is awaited.
+    None,
+    /// 1: the leader has appended.
+    Leader,
+    /// all, -1: every in-sync replica has it.
+    All,
+}
+
+impl Acks {
+    /// The number on the wire.
+    pub fn code(self) -> i16 {
+        match self {
+            Acks::None => 0,
+            Acks::Leader => 1,
+            Acks::All => -1,
+        }
+    }
+}
+
+/// What a producer is configured with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ProducerConfig {
+    pub acks: Acks,
+    /// After Kafka's own rules: silently off with acks 0/1, retries 0 or more than 5 in flight
+    /// unless it was set explicitly (then that is an error).
+    pub enable_idempotence: bool,
+    pub retries: i32,
+    pub retry_backoff_ms: i64,
+    pub retry_backoff_max_ms: i64,
+    pub reconnect_backoff_ms: i64,
+    pub reconnect_backoff_max_ms: i64,
+    pub request_timeout_ms: i64,
+    pub delivery_timeout_ms: i64,
+    pub linger_ms: i64,
+    pub batch_size: i32,
+    pub buffer_memory: i64,
+    pub max_block_ms: i64,
+    pub max_request_size: i32,
+    pub max_in_flight_requests_per_connection: i32,
+    pub metadata_max_age_ms: i64,
+    pub socket_connection_setup_timeout_ms: i64,
+    pub socket_connection_setup_timeout_max_ms: i64,
+}
+
+/// `auto.offset.reset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AutoOffsetReset {
+    /// From the log start.
+    Earliest,
+    /// From the high watermark.
+    Latest,
+    /// Throw.
+    None,
+}
+
+/// What a consumer is configured with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ConsumerConfig {
+    pub group_id: Option<String>,
+    pub enable_auto_commit: bool,
+    pub auto_commit_interval_ms: i64,
+    pub auto_offset_reset: AutoOffsetReset,
+    pub fetch_min_bytes: i32,
+    pub fetch_max_wait_ms: i64,
+    pub fetch_max_bytes: i32,
+    pub max_partition_fetch_bytes: i32,
+    pub max_poll_records: i32,
+    pub check_crcs: bool,
+    pub read_committed: bool,
+    pub request_timeout_ms: i64,
+    pub default_api_timeout_ms: i64,
+    pub retry_backoff_ms: i64,
+    pub retry_backoff_max_ms: i64,
+    pub reconnect_backoff_ms: i64,
+    pub reconnect_backoff_max_ms: i64,
+    pub metadata_max_age_ms: i64,
+    pub socket_connection_setup_timeout_ms: i64,
+    pub socket_connection_setup_timeout_max_ms: i64,
+}

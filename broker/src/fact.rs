@@ -1,0 +1,188 @@
+//! Facts: every change that matters, typed. History, marks, invariants, attribution and the story
+//! read this one stream, and nothing else of a process.
+
+use crate::ids::*;
+use crate::wire::ErrorCode;
+
+/// Something that happened inside a process, at the time of the step that emitted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The broker process started; its logs are loaded.
+    BrokerStarted {
+        /// Whether the clean-shutdown marker was found.
+        clean: bool,
+    },
+    /// A log was loaded at start-up.
+    LogRecovered {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Log end after recovery.
+        log_end: Offset,
+        /// Bytes cut off behind the last valid batch.
+        truncated_bytes: u64,
+    },
+    /// A batch was appended.
+    Appended {
+        /// Which partition.
+        partition: TopicPartition,
+        /// First offset.
+        base_offset: Offset,
+        /// Last offset.
+        last_offset: Offset,
+        /// Leader epoch stamped into the batch.
+        leader_epoch: LeaderEpoch,
+        /// By the leader (true) or copied by a follower.
+        as_leader: bool,
+    },
+    /// A replica cut its log: records from `to` on are gone here.
+    Truncated {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Log end before.
+        from: Offset,
+        /// Log end after.
+        to: Offset,
+        /// This replica's high watermark before.
+        high_watermark: Offset,
+    },
+    /// A partition's log was made durable up to `offset`.
+    Flushed {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Every record below is durable.
+        offset: Offset,
+    },
+    /// The high watermark as this replica knows it moved forward.
+    HighWatermark {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The new value.
+        offset: Offset,
+        /// On the leader (true) or taken over by a follower.
+        as_leader: bool,
+    },
+    /// The broker applied that it leads a partition.
+    BecameLeader {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its new epoch.
+        leader_epoch: LeaderEpoch,
+        /// Log end at that instant.
+        log_end: Offset,
+    },
+    /// The broker applied that it follows.
+    BecameFollower {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its epoch.
+        leader_epoch: LeaderEpoch,
+        /// Whom it follows; -1 while there is no leader.
+        leader: BrokerId,
+    },
+    /// The leader's committed ISR, as this leader knows it.
+    IsrApplied {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Members, sorted.
+        isr: Vec<BrokerId>,
+        /// min(min.insync.replicas, replication factor) at this leader.
+        effective_min_isr: i32,
+    },
+    /// The leader asks the controller for another ISR.
+    IsrProposed {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Members, sorted.
+        isr: Vec<BrokerId>,
+    },
+    /// A leader decided the answer to one partition of a Produce request.
+    ProduceAnswered {
+        /// Which partition.
+        partition: TopicPartition,
+        /// First offset, -1 on errors before the append.
+        base_offset: Offset,
+        /// Last offset.
+        last_offset: Offset,
+        /// 0, 1 or -1.
+        acks: i16,
+        /// What the producer is told (for acks=0 only what the broker knows).
+        error: ErrorCode,
+    },
+    /// The controller changed a partition's state.
+    PartitionChanged {
+        /// Which partition.
+        partition: TopicPartition,
+        /// New leader, -1 for none.
+        leader: BrokerId,
+        /// New leader epoch.
+        leader_epoch: LeaderEpoch,
+        /// New ISR.
+        isr: Vec<BrokerId>,
+        /// The leader was elected from outside the ISR.
+        unclean: bool,
+    },
+    /// The controller registered a broker's incarnation.
+    BrokerRegistered {
+        /// Which broker.
+        broker: BrokerId,
+        /// Its new epoch.
+        epoch: BrokerEpoch,
+    },
+    /// The controller fenced a broker.
+    BrokerFenced {
+        /// Which broker.
+        broker: BrokerId,
+    },
+    /// The controller unfenced a broker.
+    BrokerUnfenced {
+        /// Which broker.
+        broker: BrokerId,
+    },
+    /// A coordinator has loaded its partition of `__consumer_offsets`.
+    CoordinatorLoaded {
+        /// Which partition of `__consumer_offsets`.
+        partition: i32,
+    },
+    /// A coordinator answered a commit with success.
+    OffsetCommitted {
+        /// Whose.
+        group: TopicName,
+        /// For which partition.
+        partition: TopicPartition,
+        /// The committed offset: the next one to read.
+        offset: Offset,
+    },
+    /// A producer got a new id or epoch.
+    ProducerIdAssigned {
+        /// The id.
+        producer_id: ProducerId,
+        /// The epoch.
+        epoch: i16,
+    },
+    /// A consumer engine moved its position other than by reading.
+    PositionReset {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Where it stood, -1 if it had none.
+        from: Offset,
+        /// Where it stands now.
+        to: Offset,
+        /// Why.
+        why: PositionResetReason,
+    },
+}
+
+/// Why a consumer's position was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PositionResetReason {
+    /// From the group's committed offset.
+    Committed,
+    /// No committed offset: `auto.offset.reset` decided.
+    NoOffset,
+    /// The offset was out of range: `auto.offset.reset` decided.
+    OutOfRange,
+    /// KIP-320: the log was truncated, the position went back to where the logs part.
+    Truncation,
+    /// The application sought.
+    Seek,
+}

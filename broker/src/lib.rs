@@ -1,0 +1,32 @@
+//! The system under test: a Kafka broker, its controller and its client engines as pure,
+//! synchronous, deterministic state machines. Nothing here knows a clock, a thread, a socket or a
+//! file system; the world hands them in through [`env::Env`].
+//!
+//! - [`wire`] Kafka's requests and responses, typed and as bytes
+//! - [`log`] the partition log: record batch v2, epochs, producer state, recovery, flush
+//! - [`disk`] the storage boundary
+//! - [`replica`] leader and follower roles
+//! - [`quorum`] the metadata log
+//! - [`controller`] registration, fencing, elections, ISR, leader moves
+//! - [`group`] the coordinator of committed offsets
+//! - [`client`] producer and consumer engines
+//! - [`broker`] one Kafka process
+//! - [`config`] the catalogue of properties
+//! - [`bug`] known bugs that can be planted
+//! - [`env`] inputs, outputs and what a step may touch; [`fact`] what happened
+
+pub mod broker;
+pub mod bug;
+pub mod client;
+pub mod config;
+pub mod controller;
+pub mod disk;
+pub mod env;
+pub mod fact;
+pub mod group;
+pub mod ids;
+pub mod log;
+pub mod quorum;
+pub mod replica;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Encoded sizes by formula.

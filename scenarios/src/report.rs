@@ -1,0 +1,203 @@
+//! The machine-readable outcome of a campaign: `report.json`, field by field.
+
+use everyack_sim::mechanism::Mechanism;
+use everyack_sim::result::MessageCounts;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A whole campaign.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of everyack.
+    pub everyack: String,
+    /// Commit it was built from, "unknown" outside a repository.
+    pub commit: String,
+    /// Name of the suite, or `check`.
+    pub suite: String,
+    /// Base of the seeds, as `0x...`.
+    pub seed_base: String,
+    /// Wall-clock seconds.
+    pub wall_s: f64,
+    /// Parallel jobs.
+    pub jobs: usize,
+    /// How fast.
+    pub throughput: Throughput,
+    /// Marks, by name.
+    pub marks: Vec<MarkCount>,
+    /// The planted bug that every campaign must catch.
+    pub canary: Option<Canary>,
+    /// Warnings about the input, one line each.
+    pub warnings: Vec<String>,
+    /// One entry a cell, in the order of the suite.
+    pub cells: Vec<Cell>,
+}
+
+/// How fast a campaign was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the units are in the names
+pub struct Throughput {
+    pub runs_per_s: f64,
+    pub simulated_s_per_s: f64,
+    pub messages_per_s: f64,
+}
+
+/// How many runs reached a mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkCount {
+    /// Its name.
+    pub name: String,
+    /// Whether the suite requires it.
+    pub required: bool,
+    /// Runs that reached it.
+    pub runs: u64,
+}
+
+/// The canary's fate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// The planted bug.
+    pub bug: String,
+    /// Whether it was caught.
+    pub caught: bool,
+    /// Seeds it took.
+    pub seeds: u64,
+}
+
+/// What the guarantee model expects of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// No acknowledged message is ever lost.
+    NeverLoses,
+    /// Some schedule loses one, by one of the mechanisms.
+    MayLose,
+    /// Computed for each run from the faults that happened (`random`).
+    PerRun,
+}
+
+/// How expectation and observation compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellVerdict {
+    /// Nothing was lost where nothing may be.
+    Kept,
+    /// A loss or an anomaly that the model forbids, or that nothing explains.
+    Broken,
+    /// A witness for each mechanism.
+    LostAsExpected,
+    /// A mechanism without a witness, in a suite that must have one.
+    NoWitness,
+    /// A mechanism without a witness, in a campaign too small to demand one.
+    Inconclusive,
+    /// No run in which the fault could have taken anything.
+    NotExposed,
+}
+
+/// One cell: a row's configuration under one fault family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Name of the row.
+    pub row: String,
+    /// What the row sets, Kafka's names.
+    pub config: BTreeMap<String, String>,
+    /// The consumer application.
+    pub application: String,
+    /// The cluster.
+    pub topology: CellTopology,
+    /// The fault family.
+    pub faults: String,
+    /// What must come out.
+    pub expected: Expected,
+    /// By which mechanisms it may lose.
+    pub mechanisms: Vec<Mechanism>,
+    /// Writes are refused meanwhile.
+    pub writes_stop: bool,
+    /// Reads are refused meanwhile.
+    pub reads_stop: bool,
+    /// What came out.
+    pub verdict: CellVerdict,
+    /// Why the verdict is what it is, where that needs words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Every run of the cell.
+    pub runs: u64,
+    /// Runs in which the family's fault struck.
+    pub fired: u64,
+    /// Runs in which a record was where the family could take it.
+    pub exposed: u64,
+    /// Runs that lost a message.
+    pub runs_with_loss: u64,
+    /// The fixed batch of drawn plans.
+    pub batch: Batch,
+    /// Lossy runs of the exposed ones of the batch.
+    pub loss_rate: Option<f64>,
+    /// One-sided 95 % Clopper-Pearson bound.
+    pub loss_rate_upper_95: Option<f64>,
+    /// The weaker twin under the same plans.
+    pub twin: Option<Twin>,
+    /// Messages of all runs, by verdict.
+    pub messages: MessageCounts,
+    /// Losses by mechanism; `unexplained` where none applies.
+    pub losses_by_mechanism: BTreeMap<String, u64>,
+    /// Longest stretch without a successful produce.
+    pub unavailable_ms: Quantiles,
+    /// Acknowledgement latency, modelled.
+    pub ack_ms: AckQuantiles,
+    /// Runs that show it.
+    pub witnesses: Vec<Witness>,
+}
+
+/// The cluster of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct CellTopology {
+    pub brokers: u32,
+    pub controllers: u32,
+}
+
+/// The fixed batch of drawn plans, from which rates come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Batch {
+    pub runs: u64,
+    pub exposed: u64,
+    pub runs_with_loss: u64,
+}
+
+/// The weaker twin of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// What differs.
+    pub config: BTreeMap<String, String>,
+    /// Its lossy runs over the same plans.
+    pub runs_with_loss: u64,
+}
+
+/// Median and maximum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Quantiles {
+    pub p50: u64,
+    pub max: u64,
+}
+
+/// Median and 99th percentile in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct AckQuantiles {
+    pub p50: f64,
+    pub p99: f64,
+}
+
+/// A saved run that shows a loss, expected or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// The mechanism's id, `unexplained`, or the anomaly's check.
+    pub mechanism: String,
+    /// Its seed, as `0x...`.
+    pub seed: String,
+    /// The failure file, relative to the report.
+    pub spec: String,
+    /// How to run it again.
+    pub command: String,
+}

@@ -1,0 +1,138 @@
+//! The one stream of events that history, marks, invariants, attribution and the story read.
+
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::NodeId;
+use everyack_broker::time::Nanos;
+
+/// Something that happened, when and at whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Simulated time.
+    pub at: Nanos,
+    /// The node that it happened at.
+    pub node: NodeId,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// A fact, a fault, or what a client application did or was told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// Inside a process.
+    Fact(Fact),
+    /// Done to a process, a machine or a link.
+    Fault(FaultEvent),
+    /// At the boundary between an application and its client engine.
+    Client(ClientEvent),
+}
+
+/// What the world did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FaultEvent {
+    /// The process was killed.
+    Killed,
+    /// Its machine lost power; so many bytes of the page cache were not durable, so many survived.
+    PowerLost {
+        /// Bytes that no sync covered.
+        unsynced_bytes: u64,
+        /// Of these, what the disk kept all the same.
+        kept_bytes: u64,
+    },
+    /// The process started, for the n-th time (from 1).
+    Started {
+        /// Which incarnation.
+        incarnation: u32,
+    },
+    /// The link from this node to the other was cut.
+    LinkCut {
+        /// The other end.
+        to: NodeId,
+    },
+    /// The link from this node to the other works again.
+    LinkHealed {
+        /// The other end.
+        to: NodeId,
+    },
+    /// A connection of this node was reset by the network.
+    ConnectionReset {
+        /// The other end.
+        to: NodeId,
+    },
+    /// The operator moves the leadership of a partition to this broker.
+    LeaderMoveAsked {
+        /// Which partition of the topic.
+        partition: i32,
+    },
+    /// The links that leave this node became slower.
+    LinksSlowed {
+        /// Extra one-way latency in microseconds.
+        extra_us: u64,
+    },
+    /// Every outage ended.
+    Healed,
+}
+
+/// What an application did, or was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// The application called send().
+    Sent(MessageId),
+    /// The callback reported success; the offset is -1 with acks=0.
+    Acked(MessageId, i64),
+    /// The callback reported an error: its text.
+    SendFailed(MessageId, String),
+    /// A poll returned that many records.
+    Polled(u32),
+    /// The application processed a record.
+    Processed {
+        /// Which message.
+        message: MessageId,
+        /// Offset it was read at.
+        offset: i64,
+    },
+    /// commitSync returned.
+    CommitDone,
+    /// commitSync threw: its text.
+    CommitFailed(String),
+    /// poll threw: its text.
+    PollFailed(String),
+    /// A consumer has a position on each of its partitions.
+    PositionsFixed,
+    /// A producer application has the fate of all its messages.
+    ProducerFinished,
+}
+
+/// A message's identity: it stands in the first 12 bytes of its value (big endian).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId {
+    /// Producer application (from 0).
+    pub producer: u32,
+    /// Number of the message at that producer (from 0).
+    pub sequence: u32,
+    /// Partition that it is sent to.
+    pub partition: i32,
+}
+
+impl MessageId {
+    /// Length of the identity in a value.
+    pub const LEN: usize = 12;
+
+    /// A value of `len` bytes (at least [`Self::LEN`]) that carries the identity.
+    pub fn to_value(self, len: usize) -> Vec<u8> {
+        let mut value = vec![b'.'; len.max(Self::LEN)];
+        value[0..4].copy_from_slice(&self.producer.to_be_bytes());
+        value[4..8].copy_from_slice(&self.sequence.to_be_bytes());
+        value[8..12].copy_from_slice(&self.partition.to_be_bytes());
+        value
+    }
+
+    /// The identity in a value, if the value is long enough.
+    pub fn from_value(value: &[u8]) -> Option<MessageId> {
+        let field = |at: usize| -> Option<[u8; 4]> { value.get(at..at + 4)?.try_into().ok() };
+        Some(MessageId {
+            producer: u32::from_be_bytes(field(0)?),
+            sequence: u32::from_be_bytes(field(4)?),
+            partition: i32::from_be_bytes(field(8)?),
+        })
+    }
+}

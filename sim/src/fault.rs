@@ -1,0 +1,158 @@
+//! Faults are data: a plan is a list of (when, what, whom, for how long).
+
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong in a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FaultPlan {
+    /// The faults; each fires at most once.
+    pub faults: Vec<Fault>,
+    /// Name of the mechanism that this plan was written for; drawn plans have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canonical: Option<String>,
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// When it strikes.
+    pub when: When,
+    /// What happens.
+    pub what: What,
+    /// To whom; a role binds when the fault strikes.
+    pub whom: Whom,
+    /// How long the outage lasts, in milliseconds; the heal ends it at the latest.
+    pub for_ms: u64,
+}
+
+/// When a fault strikes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// That many microseconds after the producers started.
+    AtUs(u64),
+    /// That many microseconds after the n-th event of a kind (counted from 1).
+    After {
+        /// Which event.
+        event: Trigger,
+        /// The n-th one.
+        nth: u32,
+        /// Delay in microseconds.
+        delay_us: u64,
+    },
+    /// That many milliseconds after the fault with this index struck.
+    AfterFault {
+        /// Index in the plan.
+        fault: usize,
+        /// Delay in milliseconds.
+        delay_ms: u64,
+    },
+}
+
+/// Events that a fault can wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// A producer was told that a record of partition 0 is sent.
+    Acked,
+    /// A producer was told so while no other in-sync replica had the record.
+    AckedUnreplicated,
+    /// A producer was told so while some replica had not made the record durable.
+    AckedUnsynced,
+    /// The leader of partition 0 appended.
+    Appended,
+    /// The leader appended records that no follower has yet.
+    AppendedUnreplicated,
+    /// A Produce request for partition 0 is on its way to the leader.
+    ProduceInFlight,
+    /// The controller shrank the ISR of partition 0 to its leader.
+    IsrIsLeader,
+    /// The controller elected another leader of partition 0.
+    LeaderElected,
+    /// The leader of partition 0 was fenced.
+    LeaderFenced,
+    /// An application processed a record.
+    Processed,
+    /// A poll returned records to an application.
+    Polled,
+    /// A commit succeeded.
+    Committed,
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The connections between a producer and the leader are reset.
+    ResetConnections,
+    /// The link between the producers and the leader is silently cut, then reset.
+    CutConnections,
+    /// The process is killed (SIGKILL) and started again after the outage.
+    Crash,
+    /// The machine loses power and comes back after the outage.
+    PowerLoss {
+        /// What its page cache had not synced: see [`Unsynced`].
+        unsynced: Unsynced,
+    },
+    /// All links between the target and the other brokers are cut.
+    CutFromFollowers {
+        /// Which directions.
+        direction: Direction,
+    },
+    /// The links between the target and the controllers are cut.
+    CutFromController {
+        /// Which directions.
+        direction: Direction,
+    },
+    /// The leadership of partition 0 is moved to another member of the ISR.
+    MoveLeader,
+    /// The links that leave the target towards brokers get this extra latency, in microseconds.
+    SlowLinks {
+        /// Extra one-way latency.
+        extra_us: u64,
+    },
+    /// The producers' and consumers' start order is changed: this consumer group starts now.
+    StartConsumers,
+}
+
+/// What happens to bytes that were not synced when the power went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unsynced {
+    /// All of it is gone.
+    Gone,
+    /// A drawn subset of pages survives, torn inside a page where the draw says so.
+    Drawn,
+}
+
+/// Which directions of a link are cut, seen from the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Both.
+    Both,
+    /// What the target sends.
+    Outbound,
+    /// What the target would receive.
+    Inbound,
+}
+
+/// Whom a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whom {
+    /// The leader of that partition of the topic at that moment.
+    LeaderOf(i32),
+    /// The n-th follower (from 0, by broker id) of that partition.
+    FollowerOf(i32, u32),
+    /// The broker that the fault with this index hit.
+    SameAs(usize),
+    /// A broker by id.
+    Broker(i32),
+    /// All brokers at one instant.
+    AllBrokers,
+    /// The n-th producer application (from 0).
+    Producer(u32),
+    /// The n-th consumer application (from 0).
+    Consumer(u32),
+}

@@ -1,0 +1,24 @@
+//! The world: nodes, network, disks, clocks, faults, applications, history and judgement.
+//!
+//! The one function is [`run`]: a [`RunSpec`] in, a [`RunResult`] out, nothing else.
+//!
+//! - [`spec`] what a run is made from; [`result`] what comes out
+//! - [`fault`] fault plans and their drawing
+//! - [`event`] the one stream of events
+//! - [`mechanism`] the names of the ways to lose a message
+
+#[cfg(not(madsim))]
+compile_error!(
+    "everyack's world runs on madsim: build from the workspace root, whose .cargo/config.toml \
+     passes `--cfg madsim`; a RUSTFLAGS variable in the environment replaces those flags, so add \
+     `--cfg madsim` to it"
+);
+
+pub mod event;
+pub mod fault;
+pub mod mechanism;
+pub mod result;
+pub mod spec;
+
+pub use result::RunResult;
+pub use spec::RunSpec;
