@@ -8,7 +8,7 @@
 //! Record batches pass through as the very same bytes.
 //!
 //! The bodies are written and read by the schema crate. Its decoders reserve memory for whatever
-//! array length they find, so that each body is first walked along its [`shape`]: a length that
+//! array length they find, so that each body is first walked along its `shape`: a length that
 //! runs past the frame is an error, and nothing is reserved for it. What a frame says in its
 //! trailing bytes is ignored, since librdkafka appends some to Metadata.
 //!
@@ -19,6 +19,7 @@
 //! client continues one), transactional producers, several groups in one request (KIP-709), the
 //! metadata string of a committed offset, racks, throttle times, cluster ids.
 
+mod controller;
 mod request;
 mod response;
 pub(super) mod shape;
@@ -367,6 +368,10 @@ fn kafka_name(name: &str) -> kafka::TopicName {
 
 fn name(text: &str) -> TopicName {
     TopicName::from(text)
+}
+
+fn error(code: i16) -> ErrorCode {
+    ErrorCode::from_code(code)
 }
 
 /// The only item of an array in which Kafka would accept several.

@@ -1,13 +1,13 @@
-//! Responses in the schema crate's words.
+//! Answers to clients and followers in the schema crate's words.
 
 use super::shape::Field::{Array, Fixed, Tags, Text};
 use super::shape::{Field, INTS, NO_TAGS, Shape};
 use super::*;
 use kafka::{
-    alter_partition_response as alter_partition, api_versions_response as api_versions,
-    fetch_response as fetch, find_coordinator_response as find_coordinator,
-    list_offsets_response as list_offsets, metadata_response as metadata,
-    offset_commit_response as offset_commit, offset_fetch_response as offset_fetch,
+    api_versions_response as api_versions, fetch_response as fetch,
+    find_coordinator_response as find_coordinator, list_offsets_response as list_offsets,
+    metadata_response as metadata, offset_commit_response as offset_commit,
+    offset_fetch_response as offset_fetch,
     offset_for_leader_epoch_response as offset_for_leader_epoch, produce_response as produce,
 };
 use std::collections::BTreeSet;
@@ -23,10 +23,6 @@ fn leaders(of: impl Iterator<Item = (BrokerId, LeaderEpoch)>) -> BTreeSet<Broker
     of.filter(|(leader, _)| *leader >= 0)
         .map(|(leader, _)| leader)
         .collect()
-}
-
-fn error(code: i16) -> ErrorCode {
-    ErrorCode::from_code(code)
 }
 
 impl Wire for ProduceResponse {
@@ -583,124 +579,6 @@ impl Wire for OffsetForLeaderEpochResponse {
         };
         Ok(OffsetForLeaderEpochResponse {
             topics: body.topics.into_iter().map(topic).collect(),
-        })
-    }
-}
-
-impl Wire for AlterPartitionResponse {
-    type Kafka = kafka::AlterPartitionResponse;
-    const API: ApiKey = ApiKey::AlterPartition;
-    const SHAPE: Shape = &[
-        Fixed(4 + 2),
-        Array(&[
-            Fixed(16),
-            Array(&[Fixed(4 + 2 + 4 + 4), INTS, Fixed(1 + 4), NO_TAGS]),
-            NO_TAGS,
-        ]),
-        NO_TAGS,
-    ];
-
-    fn to_kafka(&self) -> Self::Kafka {
-        let partition = |p: &AlterPartitionResult| {
-            alter_partition::PartitionData::default()
-                .with_partition_index(p.partition)
-                .with_error_code(p.error as i16)
-                .with_leader_id(p.leader.into())
-                .with_leader_epoch(p.leader_epoch)
-                .with_isr(p.isr.iter().map(|id| (*id).into()).collect())
-                .with_partition_epoch(p.partition_epoch)
-        };
-        let topic = |(id, partitions): &(TopicId, Vec<AlterPartitionResult>)| {
-            alter_partition::TopicData::default()
-                .with_topic_id(uuid(*id))
-                .with_partitions(partitions.iter().map(partition).collect())
-        };
-        kafka::AlterPartitionResponse::default()
-            .with_error_code(self.error as i16)
-            .with_topics(self.topics.iter().map(topic).collect())
-    }
-
-    fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
-        let partition = |p: alter_partition::PartitionData| AlterPartitionResult {
-            partition: p.partition_index,
-            error: error(p.error_code),
-            leader: p.leader_id.0,
-            leader_epoch: p.leader_epoch,
-            isr: p.isr.into_iter().map(|id| id.0).collect(),
-            partition_epoch: p.partition_epoch,
-        };
-        let topic = |t: alter_partition::TopicData| {
-            (
-                topic_id(t.topic_id),
-                t.partitions.into_iter().map(partition).collect(),
-            )
-        };
-        Ok(AlterPartitionResponse {
-            error: error(body.error_code),
-            topics: body.topics.into_iter().map(topic).collect(),
-        })
-    }
-}
-
-impl Wire for BrokerRegistrationResponse {
-    type Kafka = kafka::BrokerRegistrationResponse;
-    const API: ApiKey = ApiKey::BrokerRegistration;
-    const SHAPE: Shape = &[Fixed(4 + 2 + 8), NO_TAGS];
-
-    fn to_kafka(&self) -> Self::Kafka {
-        kafka::BrokerRegistrationResponse::default()
-            .with_error_code(self.error as i16)
-            .with_broker_epoch(self.broker_epoch)
-    }
-
-    fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
-        Ok(BrokerRegistrationResponse {
-            error: error(body.error_code),
-            broker_epoch: body.broker_epoch,
-        })
-    }
-}
-
-impl Wire for BrokerHeartbeatResponse {
-    type Kafka = kafka::BrokerHeartbeatResponse;
-    const API: ApiKey = ApiKey::BrokerHeartbeat;
-    const SHAPE: Shape = &[Fixed(4 + 2 + 1 + 1 + 1), NO_TAGS];
-
-    fn to_kafka(&self) -> Self::Kafka {
-        kafka::BrokerHeartbeatResponse::default()
-            .with_error_code(self.error as i16)
-            .with_is_caught_up(self.is_caught_up)
-            .with_is_fenced(self.is_fenced)
-            .with_should_shut_down(self.should_shut_down)
-    }
-
-    fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
-        Ok(BrokerHeartbeatResponse {
-            error: error(body.error_code),
-            is_caught_up: body.is_caught_up,
-            is_fenced: body.is_fenced,
-            should_shut_down: body.should_shut_down,
-        })
-    }
-}
-
-impl Wire for AllocateProducerIdsResponse {
-    type Kafka = kafka::AllocateProducerIdsResponse;
-    const API: ApiKey = ApiKey::AllocateProducerIds;
-    const SHAPE: Shape = &[Fixed(4 + 2 + 8 + 4), NO_TAGS];
-
-    fn to_kafka(&self) -> Self::Kafka {
-        kafka::AllocateProducerIdsResponse::default()
-            .with_error_code(self.error as i16)
-            .with_producer_id_start(self.first.into())
-            .with_producer_id_len(self.count)
-    }
-
-    fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
-        Ok(AllocateProducerIdsResponse {
-            error: error(body.error_code),
-            first: body.producer_id_start.0,
-            count: body.producer_id_len,
         })
     }
 }
