@@ -98,8 +98,8 @@ pub fn offset_checkpoint_text<'a>(
 /// Reads such a text.
 ///
 /// # Errors
-/// Where it is not a checkpoint of version 0. Kafka then takes the log directory offline for the
-/// high watermarks, and starts recovery from 0 for the recovery points (`LogManager.loadLogs`).
+/// Where it is not a checkpoint of version 0. Kafka then takes the log directory offline
+/// (`CheckpointFileWithFailureHandler`).
 pub fn parse_offset_checkpoint(text: &str) -> Result<Vec<OffsetEntry>, MalformedCheckpoint> {
     let mut entries = Vec::new();
     for (number, line) in checkpoint_lines(text)? {
