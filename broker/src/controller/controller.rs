@@ -702,5 +702,5 @@ fn api_versions() -> ApiVersionsResponse {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "tests/mod.rs"]
 mod tests;
