@@ -36,8 +36,6 @@ const API_VERSIONS_COST: Nanos = 10 * MICROS;
 const TASK_COST: Nanos = 20 * MICROS;
 /// `PeriodicTaskControlManager`: how soon a task runs again that has more to do.
 const TASK_AGAIN: Nanos = 10 * MILLIS;
-/// Default of `unclean.leader.election.interval.ms`.
-const UNCLEAN_ELECTION_INTERVAL: Nanos = 300_000 * MILLIS;
 /// `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`.
 const PRODUCER_ID_BLOCK: i32 = 1000;
 
@@ -94,8 +92,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that has not started. `config` is the controller's own: its session timeout and
-    /// its defaults of topic settings count. Topics in `topics` that its log already has are left as
+    /// A controller that has not started. `config` is the controller's own: its session timeout, its
+    /// interval of unclean elections and its defaults of topic settings count. Topics in `topics` that its log already has are left as
     /// they are. None of the bugs in the catalogue sits in the controller, so that `bug` changes
     /// nothing here.
     pub fn new(config: BrokerConfig, topics: Vec<TopicSpec>, bug: Option<Bug>) -> Controller {
@@ -150,6 +148,10 @@ impl Controller {
         (self.session_timeout() / 8).max(MILLIS)
     }
 
+    fn unclean_interval(&self) -> Nanos {
+        millis(self.config.unclean_leader_election_interval_ms)
+    }
+
     fn start(&mut self, env: &mut Env<'_>) -> Result<(), QuorumError> {
         let (log, records) = MetadataLog::open(NodeId::FIRST_CONTROLLER as i32, env)?;
         for (offset, record) in &records {
@@ -169,7 +171,7 @@ impl Controller {
             self.append(vec![bootstrap], env)?;
         }
         env.timer_in(self.fence_period(), FENCE_STALE);
-        env.timer_in(UNCLEAN_ELECTION_INTERVAL, ELECT_UNCLEAN);
+        env.timer_in(self.unclean_interval(), ELECT_UNCLEAN);
         self.maybe_create_topics(env);
         Ok(())
     }
@@ -212,7 +214,7 @@ impl Controller {
             Work::ElectUncleanLeaders => {
                 let records = self.rules().elect_unclean_leaders();
                 self.append(records, env)?;
-                env.timer_in(UNCLEAN_ELECTION_INTERVAL, ELECT_UNCLEAN);
+                env.timer_in(self.unclean_interval(), ELECT_UNCLEAN);
             }
             Work::CreateTopics => self.create_topics(env)?,
             Work::Admin(AdminCommand::MoveLeader { partition, to }) => {
@@ -646,10 +648,6 @@ impl Process for Controller {
             }
             Input::Admin(command) => {
                 self.enqueue(Work::Admin(command), TASK_COST, env);
-                Ok(())
-            }
-            Input::Shutdown => {
-                env.out.push(Output::Halt);
                 Ok(())
             }
             Input::Connected(_) | Input::Serve(_) | Input::Call(..) => {

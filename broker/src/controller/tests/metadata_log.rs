@@ -171,7 +171,7 @@ fn a_flipped_bit_in_fetched_records_is_noticed() {
     for at in [20, 30, records.len() - 1] {
         let mut flipped = records.to_vec();
         flipped[at] ^= 1;
-        assert!(decode_batches(&flipped).is_err(), "byte {at}");
+        assert!(decode_batches(&flipped.into()).is_err(), "byte {at}");
     }
 }
 

@@ -5,103 +5,22 @@ mod partitions;
 mod sessions;
 
 use super::*;
-use crate::config::TopicConfig;
-use crate::disk::{Disk, DiskError, FileId};
+use crate::config::PropertyMap;
+use crate::disk::Disk;
+use crate::log::memory_disk::MemoryDisk;
 use crate::quorum::{METADATA_SEGMENT, decode_batches};
 use crate::time::SECONDS;
-use bytes::Bytes;
 
 /// How long a sync takes.
 const SYNC_TIME: Nanos = 2 * MILLIS;
 const SESSION: Nanos = 9 * SECONDS;
 const TOPIC: TopicId = TopicId(77);
 
-/// A disk that tells apart what is synced.
-#[derive(Debug, Default)]
-struct MemoryDisk {
-    paths: Vec<String>,
-    contents: Vec<Vec<u8>>,
-    started: Vec<SyncToken>,
-}
-
-impl Disk for MemoryDisk {
-    fn open(&mut self, path: &str) -> Result<FileId, DiskError> {
-        let index = self.paths.iter().position(|p| p == path);
-        let index = index.unwrap_or_else(|| {
-            self.paths.push(path.to_string());
-            self.contents.push(Vec::new());
-            self.paths.len() - 1
-        });
-        Ok(FileId(index as u32))
-    }
-    fn exists(&self, path: &str) -> bool {
-        self.paths.iter().any(|p| p == path)
-    }
-    fn list(&self, prefix: &str) -> Vec<String> {
-        let mut found: Vec<String> = self.paths.clone();
-        found.retain(|p| p.starts_with(prefix));
-        found.sort();
-        found
-    }
-    fn len(&self, file: FileId) -> u64 {
-        self.contents[file.0 as usize].len() as u64
-    }
-    fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<(), DiskError> {
-        self.contents[file.0 as usize].extend_from_slice(bytes);
-        Ok(())
-    }
-    fn read(&self, file: FileId, at: u64, len: u64) -> Result<Bytes, DiskError> {
-        let end = (at + len) as usize;
-        let bytes = self.contents[file.0 as usize].get(at as usize..end);
-        bytes.map(Bytes::copy_from_slice).ok_or(DiskError::Io)
-    }
-    fn truncate(&mut self, file: FileId, len: u64) -> Result<(), DiskError> {
-        self.contents[file.0 as usize].truncate(len as usize);
-        Ok(())
-    }
-    fn rename(&mut self, _from: &str, _to: &str) -> Result<(), DiskError> {
-        unreachable!("the controller renames nothing")
-    }
-    fn delete(&mut self, _path: &str) -> Result<(), DiskError> {
-        unreachable!("the controller deletes nothing")
-    }
-    fn sync(&mut self, _file: FileId, token: SyncToken) {
-        self.started.push(token);
-    }
-    fn sync_dir(&mut self, _dir: &str, token: SyncToken) {
-        self.started.push(token);
-    }
-}
-
+/// Kafka's defaults but for unclean election.
 fn config(unclean: bool) -> BrokerConfig {
-    BrokerConfig {
-        broker_session_timeout_ms: (SESSION / MILLIS) as i64,
-        broker_heartbeat_interval_ms: 2000,
-        initial_broker_registration_timeout_ms: 60_000,
-        replica_lag_time_max_ms: 30_000,
-        replica_fetch_wait_max_ms: 500,
-        replica_fetch_min_bytes: 1,
-        replica_fetch_max_bytes: 1 << 20,
-        replica_fetch_response_max_bytes: 10 << 20,
-        replica_fetch_backoff_ms: 1000,
-        replica_socket_timeout_ms: 30_000,
-        replica_high_watermark_checkpoint_interval_ms: 5000,
-        log_flush_scheduler_interval_ms: i64::MAX,
-        log_flush_offset_checkpoint_interval_ms: 60_000,
-        log_initial_task_delay_ms: 30_000,
-        request_timeout_ms: 30_000,
-        offsets_commit_timeout_ms: 5000,
-        offsets_topic_num_partitions: 1,
-        offsets_topic_replication_factor: 3,
-        producer_id_expiration_ms: 86_400_000,
-        topic_defaults: TopicConfig {
-            min_insync_replicas: 1,
-            unclean_leader_election_enable: unclean,
-            flush_messages: i64::MAX,
-            flush_ms: i64::MAX,
-            max_message_bytes: 1 << 20,
-        },
-    }
+    let key = "unclean.leader.election.enable".to_string();
+    let map = PropertyMap::from([(key, unclean.to_string())]);
+    BrokerConfig::from_properties(&map).expect("a valid configuration")
 }
 
 fn topics() -> Vec<TopicSpec> {
@@ -198,7 +117,7 @@ impl World {
                 other => panic!("unexpected {other:?}"),
             }
         }
-        for token in std::mem::take(&mut self.disk.started) {
+        for token in std::mem::take(&mut self.disk.syncs) {
             self.schedule(self.now + SYNC_TIME, Input::Synced(token, Ok(())));
         }
     }
