@@ -14,8 +14,10 @@ pub enum Fact {
     },
     /// A log was loaded at start-up.
     LogRecovered {
-        /// Which partition.
-        partition: TopicPartition,
+        /// Its topic; ids are not known before the metadata is.
+        topic: TopicName,
+        /// Its index.
+        partition: i32,
         /// Log end after recovery.
         log_end: Offset,
         /// Bytes cut off behind the last valid batch.
