@@ -324,6 +324,7 @@ impl<P: Process> State<P> {
         };
         let node = pending.node;
         let told = pending.about.told(&reply);
+        let delivered = delivered(&reply);
         match reply {
             Reply::Accepted => pending.accepted = true,
             reply => {
@@ -335,7 +336,7 @@ impl<P: Process> State<P> {
             waker.wake();
             self.woken += 1;
         }
-        if let Some(event) = told {
+        for event in told.into_iter().chain(delivered) {
             self.client_event(node, event);
         }
     }
@@ -499,6 +500,18 @@ impl About {
             _ => None,
         }
     }
+}
+
+fn delivered(reply: &Reply) -> Vec<ClientEvent> {
+    let Reply::Records(records) = reply else {
+        return Vec::new();
+    };
+    let identified = records.iter().filter_map(|record| {
+        let message = MessageId::from_value(&record.value)?;
+        let offset = record.offset;
+        Some(ClientEvent::Delivered { message, offset })
+    });
+    identified.collect()
 }
 
 fn sent(

@@ -27,6 +27,7 @@ use crate::spec::WireMode;
 use agenda::{Agenda, Due};
 use disk::{Handles, SimDisk};
 use everyack_broker::client::{Call, CallId, Reply};
+use everyack_broker::controller::AdminCommand;
 use everyack_broker::env::{Input, Output, Process, Queue, Stream};
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::NodeId;
@@ -437,17 +438,12 @@ impl<P: Process> Kernel<P> {
         CallId(self.next_call)
     }
 
-    /// Hands an input of the outside world (`Shutdown`, `Admin`) to a process at the present instant.
-    /// Answers whether there is one.
-    pub fn inject(&mut self, id: NodeId, input: Input) -> bool {
-        assert!(
-            matches!(input, Input::Shutdown | Input::Admin(_)),
-            "{input:?} comes from the kernel alone"
-        );
+    /// Hands an operator's command to a process at the present instant. Answers whether there is one.
+    pub fn admin(&mut self, id: NodeId, command: AdminCommand) -> bool {
         let index = self.index(id);
         let alive = self.hosts[index as usize].alive;
         if alive {
-            self.step(index, input, 0);
+            self.step(index, Input::Admin(command), 0);
         }
         alive
     }

@@ -8,7 +8,7 @@ use crate::spec::WireMode;
 use everyack_broker::env::{ConnId, Env, Input, Output, Process, Queue, Stream};
 use everyack_broker::ids::NodeId;
 use everyack_broker::time::Nanos;
-use everyack_broker::wire::Frame;
+use everyack_broker::wire::{Frame, codec};
 
 impl<P: Process> Kernel<P> {
     /// Moves time to the next event and processes it.
@@ -220,27 +220,18 @@ impl<P: Process> Kernel<P> {
 
 /// Length of the frame on the wire in bytes, with its length prefix.
 fn frame_size(frame: &Frame) -> u32 {
-    use everyack_broker::wire::{Request, Response};
-    let records: usize = match frame {
-        Frame::Request(_, Request::Produce(produce)) => produce
-            .topics
-            .iter()
-            .flat_map(|(_, partitions)| partitions)
-            .map(|partition| partition.records.len())
-            .sum(),
-        Frame::Response(_, Response::Fetch(fetch)) => fetch
-            .topics
-            .iter()
-            .flat_map(|(_, partitions)| partitions)
-            .map(|partition| partition.records.len())
-            .sum(),
-        _ => 0,
-    };
-    96 + records as u32
+    u32::try_from(frame.encoded_size()).expect("a frame is shorter than 4 GiB")
 }
 
-/// Encodes a frame as Kafka does and decodes it; the value must be the same.
+/// Encodes a frame as Kafka does and decodes it; length and value must be the same.
 fn through_bytes(frame: Frame, size: u32) -> Frame {
-    let _ = size;
-    frame
+    let bytes = codec::encode(&frame);
+    assert_eq!(bytes.len(), size as usize, "encoded_size of {frame:?}");
+    let decoded = match &frame {
+        Frame::Request(..) => codec::decode_request(&bytes),
+        Frame::Response(_, response) => codec::decode_response(&bytes, response.api()),
+    };
+    let decoded = decoded.unwrap_or_else(|error| panic!("{error}, decoding {frame:?}"));
+    assert_eq!(decoded, frame, "the codec changed a frame");
+    decoded
 }

@@ -100,8 +100,7 @@ impl Trace {
                 self.mix(u64::from(outcome.is_ok()));
             }
             Input::Call(call, _) => self.pair(kind(8), call.0),
-            Input::Shutdown => self.mix(kind(9)),
-            Input::Admin(_) => self.mix(kind(10)),
+            Input::Admin(_) => self.mix(kind(9)),
         }
     }
 
@@ -149,11 +148,12 @@ impl Trace {
         match fact {
             Fact::BrokerStarted { clean } => self.pair(100, u64::from(*clean)),
             Fact::LogRecovered {
+                topic: _,
                 partition,
                 log_end,
                 truncated_bytes,
             } => {
-                self.partition(101, partition);
+                self.pair(101, *partition as u64);
                 self.pair(*log_end as u64, *truncated_bytes);
             }
             Fact::Appended {
