@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The partition log.
+
+pub mod batch;
+pub mod record;
