@@ -211,7 +211,7 @@ impl<P: Process + 'static> World<P> {
             );
             let parts = (
                 context,
-                started.spec.main,
+                Rc::clone(&started.spec.main),
                 started.spec.name.clone(),
                 started.host_node,
             );

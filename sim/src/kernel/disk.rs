@@ -716,3 +716,6 @@ impl Disk for DiskHandle<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,11 +291,17 @@ fn describe(input: &Input, size: u32) -> String {
     match input {
         Input::Received(conn, Frame::Request(correlation, request)) => {
             let api = request.api();
-            format!("{api:?} request {correlation} on connection {}, {size} bytes", conn.0)
+            format!(
+                "{api:?} request {correlation} on connection {}, {size} bytes",
+                conn.0
+            )
         }
         Input::Received(conn, Frame::Response(correlation, response)) => {
             let api = response.api();
-            format!("{api:?} response {correlation} on connection {}, {size} bytes", conn.0)
+            format!(
+                "{api:?} response {correlation} on connection {}, {size} bytes",
+                conn.0
+            )
         }
         Input::Call(call, _) => format!("call {}", call.0),
         input => format!("{input:?}"),
