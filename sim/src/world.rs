@@ -523,3 +523,6 @@ fn sent(
         Err(error) => ClientEvent::SendFailed(message, error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

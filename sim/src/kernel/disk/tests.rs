@@ -232,7 +232,8 @@ fn drawn_survival_reaches_every_kind_of_outcome() {
         all += u32::from(kept == unsynced);
         holes += u32::from(zeros > 0);
         torn += u32::from(
-            content.len() % PAGE_BYTES != synced % PAGE_BYTES && content.len() % PAGE_BYTES != 0,
+            content.len() % PAGE_BYTES != synced % PAGE_BYTES
+                && !content.len().is_multiple_of(PAGE_BYTES),
         );
         shorter += u32::from(kept > 0 && zeros == 0 && kept < unsynced);
     }
@@ -246,10 +247,13 @@ struct Model {
     files: Vec<(Vec<u8>, Vec<u8>)>,
     names: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
-    /// Undo log in the other direction: (directories, durable effect) in order.
-    changes: Vec<(Vec<String>, Vec<(String, usize)>, Option<(String, usize)>)>,
+    changes: Vec<ModelChange>,
     syncs: Vec<(u64, ModelSync)>,
 }
+
+/// Directories in which it is pending, names that it removes, the name that it adds.
+type ModelChange = (Vec<String>, Vec<ModelName>, Option<ModelName>);
+type ModelName = (String, usize);
 
 enum ModelSync {
     File(usize, Vec<u8>),
