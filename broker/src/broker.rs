@@ -8,7 +8,7 @@
 use crate::bug::Bug;
 use crate::channel::Channel;
 use crate::config::BrokerConfig;
-use crate::controller::{MetadataImage, decode_records};
+use crate::controller::{Change, MetadataImage, MetadataRecord};
 use crate::env::*;
 use crate::fact::Fact;
 use crate::group::{OFFSETS_TOPIC, OffsetsCoordinator};
@@ -21,7 +21,6 @@ use crate::replica::manager::Upcall;
 use crate::replica::purgatory::Asker;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
 use crate::wire::*;
-use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Upper bits of timer tokens: whose timer it is. The lower bits are the owner's.
@@ -103,7 +102,7 @@ pub(crate) struct Run {
     forwarding: Channel,
     accepted: BTreeMap<ConnId, Accepted>,
     requests: VecDeque<(Asker, Request)>,
-    metadata: VecDeque<Bytes>,
+    metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
     tasks: VecDeque<Task>,
     serving: bool,
     /// Next producer id and the end of the block it is from.
@@ -139,7 +138,9 @@ impl Broker {
 
     /// Whether it is registered and unfenced, as far as it knows.
     pub fn is_running(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| run.lifecycle.is_running())
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.lifecycle.is_running())
     }
 
     fn start(&mut self, env: &mut Env<'_>) {
@@ -161,7 +162,7 @@ impl Broker {
         );
         let mut run = Run {
             id: self.id,
-            image: MetadataImage::default(),
+            image: MetadataImage::new(),
             replicas,
             offsets: OffsetsCoordinator::new(self.config.offsets_commit_timeout_ms, timer::COMMIT),
             lifecycle,
@@ -236,10 +237,27 @@ impl Run {
 
     // ---- connections ------------------------------------------------------------------------
 
-    fn request_arrived(&mut self, conn: ConnId, correlation: i32, request: Request, env: &mut Env<'_>) {
+    fn request_arrived(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        request: Request,
+        env: &mut Env<'_>,
+    ) {
         let Some(accepted) = self.accepted.get_mut(&conn) else {
             return;
         };
+        if let Request::Produce(produce) = &request {
+            for (topic, partitions) in &produce.topics {
+                for p in partitions {
+                    env.fact(Fact::ProduceArrived {
+                        partition: TopicPartition::new(*topic, p.partition),
+                        acks: produce.acks,
+                        records: p.records.clone(),
+                    });
+                }
+            }
+        }
         accepted.backlog.push_back((correlation, request));
         if self.serving {
             self.unmute(conn, false, env);
@@ -260,7 +278,8 @@ impl Run {
         if let Some((correlation, request)) = accepted.backlog.pop_front() {
             accepted.muted = true;
             env.serve(Queue::RequestHandler, request_cost(&request));
-            self.requests.push_back((Asker { conn, correlation }, request));
+            self.requests
+                .push_back((Asker { conn, correlation }, request));
         }
     }
 
@@ -300,9 +319,16 @@ impl Run {
         }
     }
 
-    fn response_arrived(&mut self, conn: ConnId, correlation: i32, response: Response, env: &mut Env<'_>) {
+    fn response_arrived(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) {
         if let Some(leader) = self.replicas.fetcher_of(conn) {
-            self.replicas.fetcher_received(leader, correlation, response, env);
+            self.replicas
+                .fetcher_received(leader, correlation, response, env);
         } else if self.lifecycle.owns(conn) {
             match self.lifecycle.on_response(correlation, response, env) {
                 Step::Nothing => {}
@@ -330,7 +356,8 @@ impl Run {
         for conn in conns {
             self.unmute(conn, false, env);
         }
-        self.lifecycle.set_ready_to_unfence(self.image.offset(), env);
+        self.lifecycle
+            .set_ready_to_unfence(self.image.offset(), env);
     }
 
     fn isr_answers(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
@@ -349,11 +376,8 @@ impl Run {
     // ---- metadata ---------------------------------------------------------------------------
 
     fn metadata_arrived(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
-        let Some(records) = self.observer.on_response(correlation, response, env) else {
-            return;
-        };
-        if let Some(next) = crate::quorum::end_offset(&records) {
-            self.observer.advance(next);
+        let records = self.observer.on_response(correlation, response, env);
+        if !records.is_empty() {
             self.metadata.push_back(records);
             env.serve(Queue::MetadataPublisher, METADATA_COST);
         }
@@ -366,14 +390,13 @@ impl Run {
             return;
         };
         let mut changed: Vec<TopicPartition> = Vec::new();
-        for (offset, record) in decode_records(&records) {
-            for id in self.image.apply(&record, offset) {
-                if !changed.contains(&id) {
-                    changed.push(id);
-                }
+        for (offset, record) in records {
+            if let Change::Partition(id) = self.image.apply(&record, offset) {
+                changed.push(id);
             }
         }
         changed.sort_unstable();
+        changed.dedup();
         self.replicas.apply(&changed, &self.image, env);
     }
 
@@ -396,7 +419,7 @@ impl Run {
                 if let Some(partition) = self.offsets_partition(id) {
                     let high_watermark = self.high_watermark(id);
                     let image = &self.image;
-                    let topic_id = |name: &str| image.topic_by_name(name).map(|t| t.id);
+                    let topic_id = |name: &str| image.topic_id(name);
                     let answers =
                         self.offsets
                             .high_watermark_moved(partition, high_watermark, topic_id, env);
@@ -410,7 +433,7 @@ impl Run {
             }
             Upcall::BecameLeader(id, epoch) => {
                 if let Some(partition) = self.offsets_partition(id) {
-                    let bytes = self.replicas.partition(id).map_or(0, |p| p.log.size_bytes());
+                    let bytes = self.replicas.partition(id).map_or(0, |p| p.log.size());
                     self.offsets.elected(partition, epoch, bytes, env);
                 }
             }
@@ -423,7 +446,11 @@ impl Run {
         }
     }
 
-    fn answer_all(&mut self, answers: impl IntoIterator<Item = (Asker, Response)>, env: &mut Env<'_>) {
+    fn answer_all(
+        &mut self,
+        answers: impl IntoIterator<Item = (Asker, Response)>,
+        env: &mut Env<'_>,
+    ) {
         for (asker, response) in answers {
             self.respond(asker, response, env);
         }
@@ -461,7 +488,9 @@ impl Run {
     }
 
     pub(crate) fn high_watermark(&self, id: TopicPartition) -> Offset {
-        self.replicas.partition(id).map_or(0, |p| p.log.high_watermark)
+        self.replicas
+            .partition(id)
+            .map_or(0, |p| p.log.high_watermark)
     }
 
     fn offsets_high_watermark_of(&self, job: u64) -> Offset {
@@ -506,7 +535,7 @@ impl Run {
                     self.handle(asker, request, env);
                 }
             }
-            Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, &self.image, env),
+            Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, env),
             Queue::MetadataPublisher => self.publish_metadata(env),
             Queue::Coordinator => {
                 if let Some(partition) = self.offsets.next_to_load()
@@ -541,7 +570,7 @@ impl Run {
         };
         let delay = millis(if first { initial } else { period });
         // Never, in words of configuration: Long.MAX.
-        if delay < 1_000_000 * SECONDS {
+        if (first || period > 0) && delay < 1_000_000 * SECONDS {
             let index = TASKS.iter().position(|t| *t == task).expect("listed") as u64;
             env.timer_in(delay, TimerToken(timer::TASK | index));
         }

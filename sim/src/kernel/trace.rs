@@ -223,6 +223,14 @@ impl Trace {
                 self.partition(109, partition);
                 self.brokers(isr);
             }
+            Fact::ProduceArrived {
+                partition,
+                acks,
+                records,
+            } => {
+                self.partition(119, partition);
+                self.numbers(&[i64::from(*acks), records.len() as i64]);
+            }
             Fact::ProduceAnswered {
                 partition,
                 base_offset,
