@@ -1,6 +1,7 @@
 //! The disk against scenarios, and against a naive model that keeps whole snapshots.
 
 use super::*;
+use crate::fault::Unsynced;
 use proptest::prelude::*;
 
 const OWNER: Owner = Owner {
