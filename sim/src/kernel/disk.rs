@@ -7,6 +7,10 @@
 //! the file held when the sync was *called*; what is written meanwhile stays dirty. The device works
 //! on one sync at a time.
 //!
+//! A truncation holds at once, on the device too. File systems with one ordered journal (ext4, XFS)
+//! commit it with the next sync of any file, and Kafka syncs a checkpoint right behind each truncation;
+//! cut bytes that came back under such a checkpoint would be a state that no disk of theirs shows.
+//!
 //! A power loss keeps what was synced and, if asked to, a drawn part of the rest: nothing, all, a
 //! prefix, any subset of 4 KiB pages, or pages torn at 512-byte sectors. A file then ends behind its
 //! last surviving page; what is missing before it reads as zeros.
@@ -41,39 +45,31 @@ pub const SYNC_CLEAN: Nanos = 10 * MICROS;
 /// Index into [`SimDisk::inodes`].
 type Ino = u32;
 
-/// An earlier version of a file, told relative to the cached content: its first `same` bytes are
-/// the cached ones, then comes `tail`, which the cache no longer has.
-#[derive(Debug, Clone, Default)]
+/// An earlier version of a file, told relative to the cached content: it is the cached content's
+/// first `same` bytes.
+#[derive(Debug, Clone, Copy, Default)]
 struct Image {
     same: usize,
-    tail: Vec<u8>,
 }
 
 impl Image {
     fn of(content: &[u8]) -> Image {
         Image {
             same: content.len(),
-            tail: Vec::new(),
         }
     }
 
-    /// The cache is about to lose everything behind `len`; what this version has of it is kept.
-    fn keep_before_truncation(&mut self, content: &[u8], len: usize) {
-        if self.same > len {
-            self.tail
-                .splice(0..0, content[len..self.same].iter().copied());
-            self.same = len;
-        }
+    /// The file is cut to `len` bytes.
+    fn truncate(&mut self, len: usize) {
+        self.same = self.same.min(len);
     }
 
     fn bytes(&self, content: &[u8]) -> Vec<u8> {
-        let mut bytes = content[..self.same].to_vec();
-        bytes.extend_from_slice(&self.tail);
-        bytes
+        content[..self.same].to_vec()
     }
 
     fn equals(&self, content: &[u8]) -> bool {
-        self.same == content.len() && self.tail.is_empty()
+        self.same == content.len()
     }
 }
 
@@ -284,7 +280,7 @@ impl SimDisk {
         if len >= inode.content.len() {
             return;
         }
-        inode.durable.keep_before_truncation(&inode.content, len);
+        inode.durable.truncate(len);
         for sync in &mut self.pending {
             if let SyncTarget::File {
                 ino: synced,
@@ -292,7 +288,7 @@ impl SimDisk {
             } = sync.target
                 && synced == ino
             {
-                image.keep_before_truncation(&inode.content, len);
+                image.truncate(len);
             }
         }
         inode.content.truncate(len);

@@ -84,18 +84,7 @@ fn survive(inode: &mut Inode, survival: Survival, rng: &mut Stream) -> u64 {
             Survival::Everything => kept = len - same,
             Survival::Prefix | Survival::Pages | Survival::TornPages => {
                 let pieces = draw_pieces(same, len, survival, rng);
-                // A truncation that no sync covered is a change of its own: it may be lost while
-                // pages written after it survive. A prefix keeps what came first, the truncation.
-                let truncated = inode.durable.tail.is_empty()
-                    || match survival {
-                        Survival::Prefix => !pieces.is_empty() || rng.chance(1, 2),
-                        _ => rng.chance(1, 2),
-                    };
-                let mut survived = if truncated {
-                    inode.content[..same].to_vec()
-                } else {
-                    inode.durable.bytes(&inode.content)
-                };
+                let mut survived = inode.content[..same].to_vec();
                 for (from, to) in pieces {
                     if survived.len() < to {
                         survived.resize(to, 0);
