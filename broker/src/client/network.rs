@@ -553,9 +553,4 @@ impl<T> NetworkClient<T> {
         }
         next
     }
-
-    /// Requests in flight for the engine.
-    pub(crate) fn in_flight_requests(&self) -> usize {
-        self.connections.iter().map(|c| c.in_flight.len()).sum()
-    }
 }

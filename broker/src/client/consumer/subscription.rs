@@ -175,12 +175,6 @@ impl SubscriptionState {
         self.partitions.iter_mut().find(|p| p.id == id)
     }
 
-    pub(super) fn by_name(&self, topic: &TopicName, partition: i32) -> Option<&PartitionState> {
-        self.partitions
-            .iter()
-            .find(|p| p.topic == *topic && p.partition == partition)
-    }
-
     /// Partitions in the order in which they are to be fetched.
     pub(super) fn in_fetch_order(&self) -> impl Iterator<Item = &PartitionState> {
         self.order.iter().filter_map(|id| self.get(*id))
