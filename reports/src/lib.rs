@@ -1,1 +1,22 @@
-//! What came out.
+//! What came out: renderings of a campaign and of a run, to strings. Nothing here touches a file,
+//! a terminal or the environment; whether to colour is the caller's word.
+//!
+//! - [`terminal`] the loss matrix with everything that a reader needs below it
+//! - [`json`] `report.json`, the source of truth
+//! - [`junit`] a test case a cell
+//! - [`story`] one run in words: what `replay` prints
+//! - [`summary`] one sentence: what was kept, what was lost, and when
+//!
+//! Shared by them: the words of a [`cell`], the packing of the matrix, and wrapped text.
+
+pub mod cell;
+pub mod json;
+pub mod junit;
+mod matrix;
+pub mod story;
+pub mod summary;
+pub mod terminal;
+mod text;
+
+#[cfg(test)]
+mod sample;

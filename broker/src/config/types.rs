@@ -16,6 +16,8 @@ pub struct BrokerConfig {
     pub replica_fetch_backoff_ms: i64,
     pub replica_socket_timeout_ms: i64,
     pub replica_high_watermark_checkpoint_interval_ms: i64,
+    /// Zero or less means one pass after `log.initial.task.delay.ms` and none after it
+    /// (`KafkaScheduler.schedule`).
     pub log_flush_scheduler_interval_ms: i64,
     pub log_flush_offset_checkpoint_interval_ms: i64,
     pub log_initial_task_delay_ms: i64,
@@ -24,6 +26,16 @@ pub struct BrokerConfig {
     pub offsets_topic_num_partitions: i32,
     pub offsets_topic_replication_factor: i16,
     pub producer_id_expiration_ms: i64,
+    pub producer_id_expiration_check_interval_ms: i64,
+    /// How often the active controller looks for leaderless partitions whose topic allows an
+    /// unclean election.
+    pub unclean_leader_election_interval_ms: i64,
+    /// The most bytes that one fetch is answered with, whatever the fetcher asked for.
+    pub fetch_max_bytes: i32,
+    /// Replication factor of a topic that is created without one.
+    pub default_replication_factor: i16,
+    /// Partitions of a topic that is created without a number of them.
+    pub num_partitions: i32,
     /// Broker-level defaults of the topic settings.
     pub topic_defaults: TopicConfig,
 }
@@ -69,8 +81,9 @@ impl Acks {
 #[allow(missing_docs)]
 pub struct ProducerConfig {
     pub acks: Acks,
-    /// After Kafka's own rules: silently off with acks 0/1, retries 0 or more than 5 in flight
-    /// unless it was set explicitly (then that is an error).
+    /// After Kafka's own rules: silently off with acks 0/1 or retries 0 unless it was set
+    /// explicitly (then that is an error). More than 5 in flight is always an error with it on
+    /// (since 4.0, KAFKA-17927).
     pub enable_idempotence: bool,
     pub retries: i32,
     pub retry_backoff_ms: i64,

@@ -514,7 +514,6 @@ impl Process for Consumer {
                 self.armed = Nanos::MAX;
             }
             Input::Call(call, what) => self.waiting_calls.push_back((call, what)),
-            Input::Shutdown => {}
             other => panic!("a consumer received {other:?}"),
         }
         self.run(env);

@@ -354,7 +354,6 @@ impl Process for Producer {
                 }
             }
             Input::Call(call, what) => self.call(call, what, env),
-            Input::Shutdown => {}
             other => panic!("a producer received {other:?}"),
         }
     }

@@ -1,0 +1,243 @@
+//! Properties of brokers and controllers that the simulation reads.
+//!
+//! Two bounds are narrower than Kafka's `ConfigDef`: `default.replication.factor` (no validator
+//! there, yet Kafka then refuses every topic that relies on it), and the feature levels, which are
+//! not `ConfigDef` properties at all: Kafka sets them with `kafka-features`.
+
+use super::{ANY, Kind, Property, Scope, boolean, numeric};
+
+const fn number(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    source: &'static str,
+    acts: &'static str,
+) -> Property {
+    numeric(Scope::Broker, name, kind, default, (source, acts))
+}
+
+pub(super) const PROPERTIES: &[Property] = &[
+    number(
+        "broker.heartbeat.interval.ms",
+        Kind::Int(ANY),
+        "2000",
+        "KRaftConfigs",
+        "How often a broker tells the controller that it lives.",
+    ),
+    number(
+        "broker.session.timeout.ms",
+        Kind::Int(ANY),
+        "9000",
+        "KRaftConfigs",
+        "How long the controller waits without a heartbeat before it fences a broker.",
+    ),
+    number(
+        "default.replication.factor",
+        Kind::Short(1),
+        "1",
+        "ReplicationConfigs",
+        "Replicas of a topic that is created without a number of them.",
+    ),
+    Property {
+        name: "eligible.leader.replicas.version",
+        scope: Scope::Broker,
+        kind: Kind::OneOf(&["0", "1"]),
+        default: "0",
+        allowed: "0 or 1",
+        source: "EligibleLeaderReplicasVersion",
+        acts: "Feature level: 0 is simulated; 1, the default of clusters formatted since 4.1, is not modelled and judged at 0.",
+    },
+    number(
+        "fetch.max.bytes",
+        Kind::Int(1024),
+        "57671680",
+        "ServerConfigs",
+        "The most bytes that a broker answers one fetch with, whatever the fetcher asked for.",
+    ),
+    number(
+        "initial.broker.registration.timeout.ms",
+        Kind::Int(ANY),
+        "60000",
+        "KRaftConfigs",
+        "How long a starting broker tries to register with the controller before it gives up.",
+    ),
+    number(
+        "log.flush.interval.messages",
+        Kind::Long(1),
+        "9223372036854775807",
+        "ServerLogConfigs",
+        "An append that brings a partition's unflushed messages to this many syncs its log before it is acknowledged.",
+    ),
+    number(
+        "log.flush.interval.ms",
+        Kind::Long(ANY),
+        "null",
+        "ServerLogConfigs",
+        "A pass of the flusher syncs the partitions whose last flush is older; unset, log.flush.scheduler.interval.ms counts.",
+    ),
+    number(
+        "log.flush.offset.checkpoint.interval.ms",
+        Kind::Int(0),
+        "60000",
+        "ServerLogConfigs",
+        "How often a broker writes its recovery points, from which a log is checked after an unclean stop.",
+    ),
+    number(
+        "log.flush.scheduler.interval.ms",
+        Kind::Long(ANY),
+        "9223372036854775807",
+        "ServerLogConfigs",
+        "How often the flusher looks for partitions that are due by log.flush.interval.ms.",
+    ),
+    number(
+        "log.initial.task.delay.ms",
+        Kind::Long(0),
+        "30000",
+        "ServerLogConfigs",
+        "How long after its start a broker runs the flusher and the checkpoints for the first time.",
+    ),
+    number(
+        "message.max.bytes",
+        Kind::Int(0),
+        "1048588",
+        "ServerConfigs",
+        "The largest record batch that a leader appends; a larger one is refused.",
+    ),
+    number(
+        "min.insync.replicas",
+        Kind::Int(1),
+        "1",
+        "ServerLogConfigs",
+        "The in-sync replicas that acks=all and the advance of the high watermark need, for topics that set none.",
+    ),
+    number(
+        "num.partitions",
+        Kind::Int(1),
+        "1",
+        "ServerLogConfigs",
+        "Partitions of a topic that is created without a number of them.",
+    ),
+    number(
+        "offsets.commit.timeout.ms",
+        Kind::Int(1),
+        "5000",
+        "GroupCoordinatorConfig",
+        "How long the group coordinator waits for a commit to be replicated before it answers with an error.",
+    ),
+    number(
+        "offsets.topic.num.partitions",
+        Kind::Int(1),
+        "50",
+        "GroupCoordinatorConfig",
+        "Partitions of __consumer_offsets, and so which broker coordinates a group.",
+    ),
+    number(
+        "offsets.topic.replication.factor",
+        Kind::Short(1),
+        "3",
+        "GroupCoordinatorConfig",
+        "Replicas of __consumer_offsets.",
+    ),
+    number(
+        "producer.id.expiration.check.interval.ms",
+        Kind::Int(1),
+        "600000",
+        "TransactionLogConfig",
+        "How often a broker looks for idempotent producers to forget.",
+    ),
+    number(
+        "producer.id.expiration.ms",
+        Kind::Int(1),
+        "86400000",
+        "TransactionLogConfig",
+        "How long a partition remembers an idempotent producer that no longer writes; a retry after that is a duplicate.",
+    ),
+    number(
+        "replica.fetch.backoff.ms",
+        Kind::Int(0),
+        "1000",
+        "ReplicationConfigs",
+        "How long a follower leaves a partition alone after an error in fetching it.",
+    ),
+    number(
+        "replica.fetch.max.bytes",
+        Kind::Int(0),
+        "1048576",
+        "ReplicationConfigs",
+        "The bytes of one partition that a follower asks for in one fetch.",
+    ),
+    number(
+        "replica.fetch.min.bytes",
+        Kind::Int(ANY),
+        "1",
+        "ReplicationConfigs",
+        "The bytes that a leader waits for, up to replica.fetch.wait.max.ms, before it answers a follower.",
+    ),
+    number(
+        "replica.fetch.response.max.bytes",
+        Kind::Int(0),
+        "10485760",
+        "ReplicationConfigs",
+        "The bytes of all partitions together that a follower asks for in one fetch.",
+    ),
+    number(
+        "replica.fetch.wait.max.ms",
+        Kind::Int(ANY),
+        "500",
+        "ReplicationConfigs",
+        "How long a leader holds a follower's fetch while there is nothing new.",
+    ),
+    number(
+        "replica.high.watermark.checkpoint.interval.ms",
+        Kind::Long(ANY),
+        "5000",
+        "ReplicationConfigs",
+        "How often a broker writes its high watermarks to disk.",
+    ),
+    number(
+        "replica.lag.time.max.ms",
+        Kind::Long(ANY),
+        "30000",
+        "ReplicationConfigs",
+        "How long a follower may stay behind the leader's log end before the leader takes it out of the ISR.",
+    ),
+    number(
+        "replica.socket.timeout.ms",
+        Kind::Int(ANY),
+        "30000",
+        "ReplicationConfigs",
+        "How long a follower waits for the answer to a fetch before it gives up the connection.",
+    ),
+    number(
+        "request.timeout.ms",
+        Kind::Int(ANY),
+        "30000",
+        "ServerConfigs",
+        "How long a broker waits for the controller to answer a request.",
+    ),
+    Property {
+        name: "transaction.version",
+        scope: Scope::Broker,
+        kind: Kind::OneOf(&["0", "1", "2"]),
+        default: "0",
+        allowed: "0, 1 or 2",
+        source: "TransactionVersion",
+        acts: "Feature level: 0 is simulated; 1 and 2 are not modelled and judged at 0.",
+    },
+    boolean(
+        Scope::Broker,
+        "unclean.leader.election.enable",
+        "false",
+        (
+            "ReplicationConfigs",
+            "Whether the controller may elect a replica outside the ISR, for topics that do not say.",
+        ),
+    ),
+    number(
+        "unclean.leader.election.interval.ms",
+        Kind::Long(1),
+        "300000",
+        "ReplicationConfigs",
+        "How often the controller looks for leaderless partitions that allow an unclean election.",
+    ),
+];

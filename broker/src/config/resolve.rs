@@ -1,0 +1,358 @@
+//! From property maps to typed configurations, with Kafka's own rules between properties.
+//!
+//! A map may hold anything: names that are not modelled, or that nobody knows, are passed over
+//! here ([`super::classify()`] tells them apart). An error is what stops a real broker or client
+//! from starting.
+//!
+//! Not modelled: `config.providers` and their `${...}` references, dynamic settings of single
+//! brokers, the rules of `group.protocol`, and required properties that the simulation has no
+//! use for (`bootstrap.servers`, serializers, `process.roles`).
+
+use super::catalogue::Scope;
+use super::types::*;
+use super::value::{ConfigError, PropertyMap, Reader, quoted};
+
+/// Kafka's limit with idempotence on: a broker remembers five batches of a producer
+/// (`ProducerConfig.MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION_FOR_IDEMPOTENCE`).
+const MAX_IN_FLIGHT_WITH_IDEMPOTENCE: i32 = 5;
+
+impl BrokerConfig {
+    /// A broker's or controller's configuration from its `server.properties`.
+    ///
+    /// # Errors
+    /// A value that Kafka's `ConfigDef` refuses, and the two rules of `KafkaConfig.validateValues`
+    /// that concern modelled properties. A feature level that Kafka does not have is refused; one
+    /// that it has and the simulation has not is accepted here, and judged at 0.
+    pub fn from_properties(map: &PropertyMap) -> Result<Self, ConfigError> {
+        let read = Reader::new(Scope::Broker, map);
+        read.one_of("eligible.leader.replicas.version")?;
+        read.one_of("transaction.version")?;
+        let config = Self {
+            broker_session_timeout_ms: read.int_ms("broker.session.timeout.ms")?,
+            broker_heartbeat_interval_ms: read.int_ms("broker.heartbeat.interval.ms")?,
+            initial_broker_registration_timeout_ms: read
+                .int_ms("initial.broker.registration.timeout.ms")?,
+            replica_lag_time_max_ms: read.long("replica.lag.time.max.ms")?,
+            replica_fetch_wait_max_ms: read.int_ms("replica.fetch.wait.max.ms")?,
+            replica_fetch_min_bytes: read.int("replica.fetch.min.bytes")?,
+            replica_fetch_max_bytes: read.int("replica.fetch.max.bytes")?,
+            replica_fetch_response_max_bytes: read.int("replica.fetch.response.max.bytes")?,
+            replica_fetch_backoff_ms: read.int_ms("replica.fetch.backoff.ms")?,
+            replica_socket_timeout_ms: read.int_ms("replica.socket.timeout.ms")?,
+            replica_high_watermark_checkpoint_interval_ms: read
+                .long("replica.high.watermark.checkpoint.interval.ms")?,
+            log_flush_scheduler_interval_ms: read.long("log.flush.scheduler.interval.ms")?,
+            log_flush_offset_checkpoint_interval_ms: read
+                .int_ms("log.flush.offset.checkpoint.interval.ms")?,
+            log_initial_task_delay_ms: read.long("log.initial.task.delay.ms")?,
+            request_timeout_ms: read.int_ms("request.timeout.ms")?,
+            offsets_commit_timeout_ms: read.int_ms("offsets.commit.timeout.ms")?,
+            offsets_topic_num_partitions: read.int("offsets.topic.num.partitions")?,
+            offsets_topic_replication_factor: read.short("offsets.topic.replication.factor")?,
+            producer_id_expiration_ms: read.int_ms("producer.id.expiration.ms")?,
+            producer_id_expiration_check_interval_ms: read
+                .int_ms("producer.id.expiration.check.interval.ms")?,
+            unclean_leader_election_interval_ms: read
+                .long("unclean.leader.election.interval.ms")?,
+            fetch_max_bytes: read.int("fetch.max.bytes")?,
+            default_replication_factor: read.short("default.replication.factor")?,
+            num_partitions: read.int("num.partitions")?,
+            topic_defaults: topic_defaults(&read)?,
+        };
+        config.check_fetch_wait(&read)?;
+        Ok(config)
+    }
+
+    /// `KafkaConfig.validateValues`: a follower's fetch must neither outlast its socket nor the
+    /// time after which the leader takes the follower for lagging.
+    fn check_fetch_wait(&self, read: &Reader<'_>) -> Result<(), ConfigError> {
+        let wait = self.replica_fetch_wait_max_ms;
+        let limits = [
+            ("replica.socket.timeout.ms", self.replica_socket_timeout_ms),
+            ("replica.lag.time.max.ms", self.replica_lag_time_max_ms),
+        ];
+        for (name, limit) in limits {
+            if wait <= limit {
+                continue;
+            }
+            // The property that was set is the one to name; both defaults together are legal.
+            return Err(if read.is_set("replica.fetch.wait.max.ms") {
+                read.refuse_beside(
+                    "replica.fetch.wait.max.ms",
+                    &format!("{name} = {limit}"),
+                    format!("at most {name}"),
+                )
+            } else {
+                read.refuse_beside(
+                    name,
+                    &format!("replica.fetch.wait.max.ms = {wait}"),
+                    "at least replica.fetch.wait.max.ms".to_string(),
+                )
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The topic settings that a broker's configuration implies (`KafkaConfig.extractLogConfigMap`).
+fn topic_defaults(read: &Reader<'_>) -> Result<TopicConfig, ConfigError> {
+    let interval = read.optional_long("log.flush.interval.ms")?;
+    let flush_ms = match interval {
+        Some(interval) => interval,
+        None => read.long("log.flush.scheduler.interval.ms")?,
+    };
+    if flush_ms < 0 {
+        // `LogConfig` gives `flush.ms` the lower bound that the broker's two properties lack, so
+        // that the broker fails as it builds the topics' defaults.
+        let name = match interval {
+            Some(_) => "log.flush.interval.ms",
+            None => "log.flush.scheduler.interval.ms",
+        };
+        return Err(ConfigError::new(
+            Scope::Broker,
+            name,
+            quoted(&flush_ms.to_string()),
+            "at least 0, since it is the default of the topics' flush.ms".to_string(),
+        ));
+    }
+    Ok(TopicConfig {
+        min_insync_replicas: read.int("min.insync.replicas")?,
+        unclean_leader_election_enable: read.boolean("unclean.leader.election.enable")?,
+        flush_messages: read.long("log.flush.interval.messages")?,
+        flush_ms,
+        max_message_bytes: read.int("message.max.bytes")?,
+    })
+}
+
+impl TopicConfig {
+    /// A topic's configuration: what is set on it, over what its brokers imply.
+    ///
+    /// # Errors
+    /// A value that Kafka's `LogConfig` refuses.
+    pub fn resolve(broker: &BrokerConfig, topic: &PropertyMap) -> Result<Self, ConfigError> {
+        let read = Reader::new(Scope::Topic, topic);
+        let mut config = broker.topic_defaults.clone();
+        if read.is_set("min.insync.replicas") {
+            config.min_insync_replicas = read.int("min.insync.replicas")?;
+        }
+        if read.is_set("unclean.leader.election.enable") {
+            config.unclean_leader_election_enable =
+                read.boolean("unclean.leader.election.enable")?;
+        }
+        if read.is_set("flush.messages") {
+            config.flush_messages = read.long("flush.messages")?;
+        }
+        if read.is_set("flush.ms") {
+            config.flush_ms = read.long("flush.ms")?;
+        }
+        if read.is_set("max.message.bytes") {
+            config.max_message_bytes = read.int("max.message.bytes")?;
+        }
+        Ok(config)
+    }
+}
+
+impl ProducerConfig {
+    /// A producer's configuration from its properties.
+    ///
+    /// # Errors
+    /// A value that Kafka's `ConfigDef` refuses, and the combinations that
+    /// `ProducerConfig.postProcessAndValidateIdempotenceConfigs` and
+    /// `KafkaProducer.configureDeliveryTimeout` refuse.
+    pub fn from_properties(map: &PropertyMap) -> Result<Self, ConfigError> {
+        let read = Reader::new(Scope::Producer, map);
+        let acks = match read.one_of("acks")? {
+            "0" => Acks::None,
+            "1" => Acks::Leader,
+            _ => Acks::All,
+        };
+        let retries = read.int("retries")?;
+        let max_in_flight = read.int("max.in.flight.requests.per.connection")?;
+        let linger_ms = read.long("linger.ms")?;
+        let request_timeout_ms = read.int_ms("request.timeout.ms")?;
+        let backoff = Backoffs::read(&read)?;
+        Ok(Self {
+            acks,
+            enable_idempotence: idempotence(&read, acks, retries, max_in_flight)?,
+            retries,
+            retry_backoff_ms: backoff.retry_ms,
+            retry_backoff_max_ms: backoff.retry_max_ms,
+            reconnect_backoff_ms: backoff.reconnect_ms,
+            reconnect_backoff_max_ms: backoff.reconnect_max_ms,
+            request_timeout_ms,
+            delivery_timeout_ms: delivery_timeout_ms(&read, linger_ms, request_timeout_ms)?,
+            // `KafkaProducer.lingerMs` cuts the long to an int.
+            linger_ms: linger_ms.min(i32::MAX.into()),
+            batch_size: read.int("batch.size")?,
+            buffer_memory: read.long("buffer.memory")?,
+            max_block_ms: read.long("max.block.ms")?,
+            max_request_size: read.int("max.request.size")?,
+            max_in_flight_requests_per_connection: max_in_flight,
+            metadata_max_age_ms: read.long("metadata.max.age.ms")?,
+            socket_connection_setup_timeout_ms: backoff.setup_ms,
+            socket_connection_setup_timeout_max_ms: backoff.setup_max_ms,
+        })
+    }
+}
+
+/// Whether idempotence is in force: on by default, silently off beside acks other than all or no
+/// retries, an error beside these when it was asked for, and an error beside more than five
+/// requests in flight unless it was switched off (since 4.0, KAFKA-17927; the check comes after the
+/// others and does not care that they would have switched it off).
+fn idempotence(
+    read: &Reader<'_>,
+    acks: Acks,
+    retries: i32,
+    max_in_flight: i32,
+) -> Result<bool, ConfigError> {
+    let mut enabled = read.boolean("enable.idempotence")?;
+    if enabled {
+        let asked_for = read.is_set("enable.idempotence");
+        let beside = if asked_for {
+            "enable.idempotence = true"
+        } else {
+            "enable.idempotence, which is true by default"
+        };
+        if retries == 0 && asked_for {
+            let allowed = "at least 1, or enable.idempotence = false".to_string();
+            return Err(read.refuse_beside("retries", beside, allowed));
+        }
+        if acks != Acks::All && asked_for {
+            let allowed = "all or -1, or enable.idempotence = false".to_string();
+            return Err(read.refuse_beside("acks", beside, allowed));
+        }
+        if max_in_flight > MAX_IN_FLIGHT_WITH_IDEMPOTENCE {
+            let allowed =
+                format!("1 to {MAX_IN_FLIGHT_WITH_IDEMPOTENCE}, or enable.idempotence = false");
+            let name = "max.in.flight.requests.per.connection";
+            return Err(read.refuse_beside(name, beside, allowed));
+        }
+        enabled = retries > 0 && acks == Acks::All;
+    }
+    if !enabled && read.is_set("transactional.id") {
+        return Err(read.refuse_beside(
+            "transactional.id",
+            "an idempotence that is off",
+            "a producer with enable.idempotence, acks = all and retries above 0".to_string(),
+        ));
+    }
+    Ok(enabled)
+}
+
+/// `KafkaProducer.configureDeliveryTimeout`: at least `linger.ms` + `request.timeout.ms`. A
+/// smaller one is an error when it was set, and is raised when it is the default.
+fn delivery_timeout_ms(
+    read: &Reader<'_>,
+    linger_ms: i64,
+    request_timeout_ms: i64,
+) -> Result<i64, ConfigError> {
+    let delivery = read.int_ms("delivery.timeout.ms")?;
+    let limit = i64::from(i32::MAX);
+    let least = (linger_ms.min(limit) + request_timeout_ms).min(limit);
+    if delivery < least && read.is_set("delivery.timeout.ms") {
+        return Err(read.refuse_beside(
+            "delivery.timeout.ms",
+            &format!("linger.ms = {linger_ms} and request.timeout.ms = {request_timeout_ms}"),
+            format!("at least their sum, {least}"),
+        ));
+    }
+    Ok(delivery.max(least))
+}
+
+impl ConsumerConfig {
+    /// A consumer's configuration from its properties.
+    ///
+    /// # Errors
+    /// A value that Kafka's `ConfigDef` refuses; an empty `group.id` (`KafkaConsumer`, since 4.0);
+    /// `enable.auto.commit` asked for without a group (`maybeOverrideEnableAutoCommit`); and
+    /// `auto.offset.reset=by_duration:...`, which Kafka has and the simulation has not.
+    pub fn from_properties(map: &PropertyMap) -> Result<Self, ConfigError> {
+        let read = Reader::new(Scope::Consumer, map);
+        let group_id = read.optional_string("group.id");
+        if group_id.as_deref() == Some("") {
+            let mut error = read.refuse("group.id");
+            error.allowed = "a text that is not empty, or no group.id at all".to_string();
+            return Err(error);
+        }
+        let backoff = Backoffs::read(&read)?;
+        Ok(Self {
+            enable_auto_commit: auto_commit(&read, group_id.is_some())?,
+            group_id,
+            auto_commit_interval_ms: read.int_ms("auto.commit.interval.ms")?,
+            auto_offset_reset: offset_reset(&read)?,
+            fetch_min_bytes: read.int("fetch.min.bytes")?,
+            fetch_max_wait_ms: read.int_ms("fetch.max.wait.ms")?,
+            fetch_max_bytes: read.int("fetch.max.bytes")?,
+            max_partition_fetch_bytes: read.int("max.partition.fetch.bytes")?,
+            max_poll_records: read.int("max.poll.records")?,
+            check_crcs: read.boolean("check.crcs")?,
+            read_committed: read.one_of("isolation.level")? == "read_committed",
+            request_timeout_ms: read.int_ms("request.timeout.ms")?,
+            default_api_timeout_ms: read.int_ms("default.api.timeout.ms")?,
+            retry_backoff_ms: backoff.retry_ms,
+            retry_backoff_max_ms: backoff.retry_max_ms,
+            reconnect_backoff_ms: backoff.reconnect_ms,
+            reconnect_backoff_max_ms: backoff.reconnect_max_ms,
+            metadata_max_age_ms: read.long("metadata.max.age.ms")?,
+            socket_connection_setup_timeout_ms: backoff.setup_ms,
+            socket_connection_setup_timeout_max_ms: backoff.setup_max_ms,
+        })
+    }
+}
+
+/// `ConsumerConfig.maybeOverrideEnableAutoCommit`: without a group there is nothing to commit to.
+fn auto_commit(read: &Reader<'_>, has_group: bool) -> Result<bool, ConfigError> {
+    let enabled = read.boolean("enable.auto.commit")?;
+    if has_group || !enabled {
+        return Ok(enabled);
+    }
+    if read.is_set("enable.auto.commit") {
+        return Err(read.refuse_beside(
+            "enable.auto.commit",
+            "no group.id",
+            "false, or a group.id".to_string(),
+        ));
+    }
+    Ok(false)
+}
+
+/// `AutoOffsetResetStrategy.fromString`; the case matters.
+fn offset_reset(read: &Reader<'_>) -> Result<AutoOffsetReset, ConfigError> {
+    match read.trimmed("auto.offset.reset") {
+        "earliest" => Ok(AutoOffsetReset::Earliest),
+        "latest" => Ok(AutoOffsetReset::Latest),
+        "none" => Ok(AutoOffsetReset::None),
+        _ => Err(read.refuse("auto.offset.reset")),
+    }
+}
+
+/// The pauses that every client has, after `CommonClientConfigs`' rules.
+struct Backoffs {
+    retry_ms: i64,
+    retry_max_ms: i64,
+    reconnect_ms: i64,
+    reconnect_max_ms: i64,
+    setup_ms: i64,
+    setup_max_ms: i64,
+}
+
+impl Backoffs {
+    fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+        let reconnect_ms = read.long("reconnect.backoff.ms")?;
+        // `postProcessReconnectBackoffConfigs`: a first pause alone also is the longest.
+        let only_first =
+            read.is_set("reconnect.backoff.ms") && !read.is_set("reconnect.backoff.max.ms");
+        Ok(Self {
+            retry_ms: read.long("retry.backoff.ms")?,
+            retry_max_ms: read.long("retry.backoff.max.ms")?,
+            reconnect_ms,
+            reconnect_max_ms: if only_first {
+                reconnect_ms
+            } else {
+                read.long("reconnect.backoff.max.ms")?
+            },
+            setup_ms: read.long("socket.connection.setup.timeout.ms")?,
+            setup_max_ms: read.long("socket.connection.setup.timeout.max.ms")?,
+        })
+    }
+}

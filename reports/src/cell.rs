@@ -1,0 +1,168 @@
+//! The words of one cell, the same in every rendering: what was expected, what was seen, and what
+//! is still missing.
+
+use crate::text::{count, counted, listed};
+use everyack_scenarios::report::{Cell, CellVerdict, Expected};
+use everyack_sim::mechanism::Mechanism;
+
+/// Mechanisms that lost a message in this cell, `unexplained` among them, as their ids.
+pub fn seen(cell: &Cell) -> Vec<&str> {
+    let lost = cell
+        .losses_by_mechanism
+        .iter()
+        .filter(|(_, losses)| **losses > 0);
+    lost.map(|(mechanism, _)| mechanism.as_str()).collect()
+}
+
+/// Expected mechanisms by which nothing was lost, and that therefore have no witness.
+pub fn lacking(cell: &Cell) -> Vec<Mechanism> {
+    let seen = seen(cell);
+    let expected = cell.mechanisms.iter().copied();
+    expected
+        .filter(|mechanism| !seen.contains(&mechanism.id()))
+        .collect()
+}
+
+/// What the guarantee model says, before any run: `never loses`, `may lose by P04 and P06`.
+pub fn expectation(cell: &Cell) -> String {
+    let ids: Vec<&str> = cell
+        .mechanisms
+        .iter()
+        .map(|mechanism| mechanism.id())
+        .collect();
+    match cell.expected {
+        Expected::NeverLoses => "never loses".to_string(),
+        Expected::MayLose if ids.is_empty() => "may lose".to_string(),
+        Expected::MayLose => format!("may lose by {}", listed(&ids)),
+        Expected::PerRun => "computed for each run from the faults that happened".to_string(),
+    }
+}
+
+/// What the runs showed, as a sentence without its full stop.
+pub fn observation(cell: &Cell) -> String {
+    if cell.exposed == 0 && cell.runs_with_loss == 0 {
+        return format!(
+            "in none of {} ({} fired) was a record where the fault could take it",
+            counted(cell.runs, "run"),
+            count(cell.fired),
+        );
+    }
+    let of = counted(cell.exposed, "exposed run");
+    let broken = cell.messages.broken();
+    if cell.runs_with_loss == 0 {
+        return format!("0 of {of} lost an acknowledged message");
+    }
+    let seen = seen(cell);
+    let by = if seen.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", seen.join(", "))
+    };
+    let lost = counted(broken, "acknowledged message");
+    format!(
+        "{} of {of} lost {lost} ({}{by})",
+        count(cell.runs_with_loss),
+        verdicts(cell)
+    )
+}
+
+/// Messages that broke the promise, by verdict: `12 LOST, 3 SKIPPED`.
+pub fn verdicts(cell: &Cell) -> String {
+    let messages = &cell.messages;
+    let named = [
+        (messages.lost, "LOST"),
+        (messages.lost_on_disk, "LOST-ON-DISK"),
+        (messages.skipped, "SKIPPED"),
+        (messages.hidden, "HIDDEN"),
+    ];
+    let some = named.iter().filter(|(n, _)| *n > 0);
+    some.map(|(n, name)| format!("{} {name}", count(*n)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The rate over the fixed batch of drawn plans with its bound, where there is one. It is a
+/// property of the plans and never a probability in production, so it says whose rate it is.
+pub fn rate(cell: &Cell) -> Option<String> {
+    let rate = cell.loss_rate?;
+    let bound = cell.loss_rate_upper_95?;
+    Some(format!(
+        "{} of {} exposed adversarial plans lose ({:.1} %, 95 % bound {:.1} %)",
+        count(cell.batch.runs_with_loss),
+        count(cell.batch.exposed),
+        rate * 100.0,
+        bound * 100.0,
+    ))
+}
+
+/// The cell's place: row and family.
+pub fn place(cell: &Cell) -> String {
+    format!("{} × {}", cell.row, cell.faults)
+}
+
+/// What the row sets, in one line of Kafka's own words.
+pub fn configuration(cell: &Cell) -> String {
+    let mut parts: Vec<String> = cell
+        .config
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    parts.push(format!("application {}", cell.application));
+    parts.push(counted(u64::from(cell.topology.brokers), "broker"));
+    parts.push(counted(u64::from(cell.topology.controllers), "controller"));
+    parts.join(", ")
+}
+
+/// Whether the cell alone fails a campaign: a broken promise always, a missing witness where the
+/// runner demanded one, an unexposed cell where `demanding` says that witnesses are demanded.
+pub fn fails(cell: &Cell, demanding: bool) -> bool {
+    match cell.verdict {
+        CellVerdict::Broken | CellVerdict::NoWitness => true,
+        CellVerdict::NotExposed | CellVerdict::Inconclusive => demanding,
+        CellVerdict::Kept | CellVerdict::LostAsExpected => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_partly_witnessed_cell_names_what_is_still_missing() {
+        let cell = sample::lossy(
+            "acks=1",
+            "leader-crash",
+            &[Mechanism::P04, Mechanism::P06],
+            37,
+        );
+        assert_eq!(seen(&cell), ["P04"]);
+        assert_eq!(lacking(&cell), [Mechanism::P06]);
+        assert_eq!(expectation(&cell), "may lose by P04 and P06");
+        assert_eq!(
+            observation(&cell),
+            "37 of 180 exposed runs lost 74 acknowledged messages (74 LOST; P04)"
+        );
+    }
+
+    #[test]
+    fn a_cell_without_an_exposed_run_never_reads_as_kept() {
+        let mut cell = sample::kept("acks=all", "leader-crash");
+        (cell.fired, cell.exposed, cell.verdict) = (12, 0, CellVerdict::NotExposed);
+        assert_eq!(
+            observation(&cell),
+            "in none of 240 runs (12 fired) was a record where the fault could take it"
+        );
+        assert!(fails(&cell, true) && !fails(&cell, false));
+    }
+
+    #[test]
+    fn a_rate_says_that_it_is_of_adversarial_plans() {
+        let cell = sample::lossy("acks=1", "leader-crash", &[Mechanism::P04], 37);
+        let rate = rate(&cell).unwrap();
+        assert!(rate.contains("adversarial plans"), "{rate}");
+        let mut partial = cell;
+        partial.loss_rate = None;
+        assert_eq!(super::rate(&partial), None);
+    }
+}

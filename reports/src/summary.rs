@@ -1,0 +1,191 @@
+//! One sentence for a whole campaign.
+
+use crate::cell;
+use crate::text::{counted, listed};
+use everyack_scenarios::report::{Cell, CellVerdict, Report};
+
+/// Name of the suite that `check` makes of the files that it was given.
+pub const CHECK: &str = "check";
+
+/// The verdict in the words that suit the report: a suite's, or those of `check`.
+pub fn sentence(report: &Report) -> String {
+    match report.suite.as_str() {
+        CHECK => check(report),
+        _ => campaign(report),
+    }
+}
+
+/// The verdict of a campaign: what is wrong first, else how many cells were as promised.
+pub fn campaign(report: &Report) -> String {
+    let n = |verdict: CellVerdict| {
+        report
+            .cells
+            .iter()
+            .filter(|cell| cell.verdict == verdict)
+            .count() as u64
+    };
+    let cells = counted(report.cells.len() as u64, "cell");
+    let lost = n(CellVerdict::LostAsExpected);
+    let kept = n(CellVerdict::Kept);
+    let mut parts = Vec::new();
+    for (verdict, words) in [
+        (CellVerdict::Broken, "broken"),
+        (CellVerdict::NoWitness, "without a witness"),
+        (CellVerdict::Inconclusive, "inconclusive"),
+        (CellVerdict::NotExposed, "not exposed"),
+    ] {
+        if n(verdict) > 0 {
+            parts.push(format!("{} {words}", n(verdict)));
+        }
+    }
+    let as_promised =
+        format!("{kept} kept every acknowledged message, {lost} lost some as theory says");
+    if report.canary.as_ref().is_some_and(|canary| !canary.caught) {
+        parts.insert(
+            0,
+            "the canary was not caught, so nothing here can be trusted".to_string(),
+        );
+    }
+    match parts.is_empty() {
+        true => format!("As promised: of {cells}, {as_promised}."),
+        false => format!("Of {cells}, {as_promised}; {}.", parts.join(", ")),
+    }
+}
+
+/// The verdict of `check`: what the given configuration keeps and loses, and when.
+pub fn check(report: &Report) -> String {
+    let losing: Vec<&Cell> = report
+        .cells
+        .iter()
+        .filter(|cell| cell.runs_with_loss > 0)
+        .collect();
+    let broken_families: Vec<String> = losing
+        .iter()
+        .filter(|cell| cell.verdict == CellVerdict::Broken)
+        .map(|cell| with_cause(cell))
+        .collect();
+    let beyond: Vec<String> = losing
+        .iter()
+        .filter(|cell| cell.verdict != CellVerdict::Broken)
+        .map(|cell| with_cause(cell))
+        .collect();
+    let anomalous = report
+        .cells
+        .iter()
+        .filter(|cell| cell.verdict == CellVerdict::Broken && cell.runs_with_loss == 0);
+    let anomalous: Vec<&str> = anomalous.map(|cell| cell.faults.as_str()).collect();
+    let kept: Vec<&str> = families(report, CellVerdict::Kept);
+    let open: Vec<&str> = families(report, CellVerdict::Inconclusive)
+        .into_iter()
+        .chain(families(report, CellVerdict::NoWitness))
+        .filter(|family| losing.iter().all(|cell| cell.faults != *family))
+        .collect();
+    let grey = families(report, CellVerdict::NotExposed);
+
+    let mut parts = Vec::new();
+    if !broken_families.is_empty() {
+        parts.push(format!(
+            "loses acknowledged messages under {}, which it must survive",
+            listed(&broken_families)
+        ));
+    }
+    if !beyond.is_empty() {
+        parts.push(format!(
+            "may lose under {}, beyond what was asked of it",
+            listed(&beyond)
+        ));
+    }
+    if !anomalous.is_empty() {
+        parts.push(format!("shows anomalies under {}", listed(&anomalous)));
+    }
+    if !kept.is_empty() {
+        parts.push(format!(
+            "kept every acknowledged message under {}",
+            listed(&kept)
+        ));
+    }
+    if !open.is_empty() {
+        parts.push(format!(
+            "could lose in theory, and was not seen to, under {}",
+            listed(&open)
+        ));
+    }
+    if !grey.is_empty() {
+        parts.push(format!("was never exposed under {}", listed(&grey)));
+    }
+    let canary = match &report.canary {
+        Some(canary) if !canary.caught => " The canary was not caught: trust nothing of this.",
+        _ => "",
+    };
+    if parts.is_empty() {
+        return format!("Nothing was judged.{canary}");
+    }
+    format!("This configuration {}.{canary}", parts.join("; it "))
+}
+
+fn families(report: &Report, verdict: CellVerdict) -> Vec<&str> {
+    report
+        .cells
+        .iter()
+        .filter(|cell| cell.verdict == verdict)
+        .map(|cell| cell.faults.as_str())
+        .collect()
+}
+
+fn with_cause(cell: &Cell) -> String {
+    match cell::seen(cell).as_slice() {
+        [] => cell.faults.clone(),
+        ids => format!("{} ({})", cell.faults, ids.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use everyack_sim::mechanism::Mechanism;
+
+    #[test]
+    fn a_campaign_names_what_is_wrong_and_never_hides_an_uncaught_canary() {
+        let mut report = sample::every_kind();
+        let text = campaign(&report);
+        assert!(text.contains("1 broken"), "{text}");
+        assert!(text.contains("1 not exposed"), "{text}");
+        report.canary.as_mut().unwrap().caught = false;
+        assert!(campaign(&report).contains("canary was not caught"));
+    }
+
+    #[test]
+    fn a_clean_campaign_says_as_promised() {
+        let report = sample::report(vec![
+            sample::kept("acks=all", "none"),
+            sample::lossy("acks=1", "leader-crash", &[Mechanism::P04], 2),
+        ]);
+        assert_eq!(
+            campaign(&report),
+            "As promised: of 2 cells, 1 kept every acknowledged message, 1 lost some as theory says."
+        );
+    }
+
+    #[test]
+    fn check_says_what_is_kept_and_lost_and_when() {
+        let mut skips = sample::broken("the given files", "late-start");
+        skips.losses_by_mechanism = std::collections::BTreeMap::from([("C12".to_string(), 12)]);
+        let report = sample::report(vec![
+            sample::kept("the given files", "leader-crash"),
+            sample::lossy(
+                "the given files",
+                "cluster-power-loss",
+                &[Mechanism::S02],
+                4,
+            ),
+            skips,
+        ]);
+        assert_eq!(
+            check(&report),
+            "This configuration loses acknowledged messages under late-start (C12), which it must survive; \
+             it may lose under cluster-power-loss (S02), beyond what was asked of it; \
+             it kept every acknowledged message under leader-crash."
+        );
+    }
+}
