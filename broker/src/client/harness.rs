@@ -3,9 +3,7 @@
 
 use super::{Call, CallId, Reply};
 use crate::disk::{Disk, DiskError, FileId};
-use crate::env::{
-    CloseReason, ConnId, Env, Input, Output, Process, Stream, SyncToken, TimerToken,
-};
+use crate::env::{CloseReason, ConnId, Env, Input, Output, Process, Stream, SyncToken, TimerToken};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::record::BatchBuilder;
@@ -80,6 +78,9 @@ pub(super) struct Harness<P> {
     timers: BTreeSet<(Nanos, u64)>,
     open: BTreeMap<ConnId, NodeId>,
     inputs: VecDeque<Input>,
+    /// Requests of each connection without an answer, and answers that wait for those before them:
+    /// a broker answers in order.
+    unanswered: BTreeMap<ConnId, VecDeque<(i32, Option<Response>)>>,
     pub pending: VecDeque<Pending>,
     pub replies: Vec<(CallId, Reply)>,
     /// Nodes that refuse connections.
@@ -118,6 +119,7 @@ impl<P: Process> Harness<P> {
             timers: BTreeSet::new(),
             open: BTreeMap::new(),
             inputs: VecDeque::new(),
+            unanswered: BTreeMap::new(),
             pending: VecDeque::new(),
             replies: Vec::new(),
             down: BTreeSet::new(),
@@ -141,6 +143,10 @@ impl<P: Process> Harness<P> {
     /// One input and all that follows from it at this instant.
     pub(super) fn step(&mut self, input: Input) {
         self.inputs.push_back(input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
             let mut out = Vec::new();
             let mut env = Env {
@@ -173,6 +179,11 @@ impl<P: Process> Harness<P> {
             }
             Output::Send(conn, Frame::Request(id, request)) => {
                 let node = *self.open.get(&conn).expect("sent on a closed connection");
+                let acks_0 = matches!(&request, Request::Produce(p) if p.acks == 0);
+                if !acks_0 {
+                    let queue = self.unanswered.entry(conn).or_default();
+                    queue.push_back((id, None));
+                }
                 self.receive(Pending {
                     conn,
                     node,
@@ -182,6 +193,7 @@ impl<P: Process> Harness<P> {
             }
             Output::Close(conn) => {
                 self.open.remove(&conn).expect("closed twice");
+                self.unanswered.remove(&conn);
                 self.pending.retain(|p| p.conn != conn);
             }
             Output::Timer(at, TimerToken(token)) => {
@@ -225,33 +237,44 @@ impl<P: Process> Harness<P> {
             _ => None,
         };
         match answer {
-            Some(answer) => self.answer_later(&pending, answer),
+            Some(answer) => self.queue_answer(&pending, answer),
             None => self.pending.push_back(pending),
         }
     }
 
-    fn answer_later(&mut self, pending: &Pending, answer: Response) {
-        self.inputs.push_back(Input::Received(
-            pending.conn,
-            Frame::Response(pending.id, answer),
-        ));
+    fn queue_answer(&mut self, pending: &Pending, answer: Response) {
+        let conn = pending.conn;
+        let Some(queue) = self.unanswered.get_mut(&conn) else {
+            return;
+        };
+        let entry = queue.iter_mut().find(|(id, _)| *id == pending.id);
+        entry.expect("answered twice").1 = Some(answer);
+        while let Some((id, Some(_))) = queue.front() {
+            let id = *id;
+            let answer = queue.pop_front().and_then(|(_, answer)| answer);
+            let answer = answer.expect("looked at just now");
+            self.inputs
+                .push_back(Input::Received(conn, Frame::Response(id, answer)));
+        }
     }
 
     /// What the cluster says of itself.
     pub(super) fn metadata(&self) -> MetadataResponse {
-        let partitions = self.leaders.iter().enumerate().map(|(p, (leader, epoch))| {
-            PartitionMetadata {
-                error: match leader {
-                    -1 => ErrorCode::LeaderNotAvailable,
-                    _ => ErrorCode::None,
-                },
-                partition: p as i32,
-                leader: *leader,
-                leader_epoch: *epoch,
-                replicas: [0, 1, 2].into(),
-                isr: [0, 1, 2].into(),
-            }
-        });
+        let partitions =
+            self.leaders
+                .iter()
+                .enumerate()
+                .map(|(p, (leader, epoch))| PartitionMetadata {
+                    error: match leader {
+                        -1 => ErrorCode::LeaderNotAvailable,
+                        _ => ErrorCode::None,
+                    },
+                    partition: p as i32,
+                    leader: *leader,
+                    leader_epoch: *epoch,
+                    replicas: [0, 1, 2].into(),
+                    isr: [0, 1, 2].into(),
+                });
         let partitions: Vec<_> = partitions.collect();
         let known = !partitions.is_empty();
         MetadataResponse {
@@ -291,10 +314,8 @@ impl<P: Process> Harness<P> {
     }
 
     pub(super) fn answer(&mut self, pending: &Pending, answer: Response) {
-        self.step(Input::Received(
-            pending.conn,
-            Frame::Response(pending.id, answer),
-        ));
+        self.queue_answer(pending, answer);
+        self.drain();
     }
 
     /// The broker's process dies: its connections are reset, its requests are lost.
@@ -307,6 +328,7 @@ impl<P: Process> Harness<P> {
             .collect();
         for conn in conns {
             self.open.remove(&conn);
+            self.unanswered.remove(&conn);
             self.pending.retain(|p| p.conn != conn);
             self.step(Input::Closed(conn, CloseReason::Reset));
         }
@@ -338,7 +360,10 @@ impl<P: Process> Harness<P> {
     }
 }
 
-fn offsets(request: &OffsetFetchRequest, committed: &[(Offset, LeaderEpoch)]) -> OffsetFetchResponse {
+fn offsets(
+    request: &OffsetFetchRequest,
+    committed: &[(Offset, LeaderEpoch)],
+) -> OffsetFetchResponse {
     let topics = request.topics.iter().map(|(topic, partitions)| {
         let found = partitions.iter().map(|p| FetchedOffset {
             partition: *p,

@@ -285,8 +285,7 @@ impl Metadata {
                 topic.partitions.resize(index + 1, Partition::default());
                 old.resize(index + 1, Partition::default());
             }
-            topic.partitions[index] =
-                self.update_latest_metadata(partition, old[index], recreated);
+            topic.partitions[index] = self.update_latest_metadata(partition, old[index], recreated);
             if partition.error.is_invalid_metadata() {
                 self.request_update(false);
             }
@@ -368,12 +367,12 @@ impl Metadata {
         if epoch < 0 {
             return;
         }
-        if let Some(state) = self.partition_mut(topic, partition) {
-            if state.last_seen_epoch.is_some_and(|seen| epoch > seen) {
-                state.last_seen_epoch = Some(epoch);
-                self.snapshot_version += 1;
-                self.need_update = true;
-            }
+        if let Some(state) = self.partition_mut(topic, partition)
+            && state.last_seen_epoch.is_some_and(|seen| epoch > seen)
+        {
+            state.last_seen_epoch = Some(epoch);
+            self.snapshot_version += 1;
+            self.need_update = true;
         }
     }
 
@@ -383,7 +382,9 @@ impl Metadata {
             return LeaderAndEpoch::default();
         };
         match state.info {
-            Some(info) if state.last_seen_epoch.is_none() || info.epoch == state.last_seen_epoch => {
+            Some(info)
+                if state.last_seen_epoch.is_none() || info.epoch == state.last_seen_epoch =>
+            {
                 LeaderAndEpoch {
                     leader: self.node_of(info.leader),
                     epoch: info.epoch,

@@ -353,10 +353,10 @@ impl<T> NetworkClient<T> {
 
     /// `NetworkClient.disconnect`: closes it from this side.
     pub(crate) fn disconnect(&mut self, link: Link, env: &mut Env<'_>) {
-        if let Some(index) = self.connections.iter().position(|c| c.link == link) {
-            if self.connections[index].state != State::Disconnected {
-                self.close_connection(index, false, env);
-            }
+        if let Some(index) = self.connections.iter().position(|c| c.link == link)
+            && self.connections[index].state != State::Disconnected
+        {
+            self.close_connection(index, false, env);
         }
     }
 
@@ -464,10 +464,9 @@ impl<T> NetworkClient<T> {
             );
             return true;
         }
-        let connecting = self.fetch_nodes().any(|l| {
-            self.find(l)
-                .is_some_and(|c| c.state == State::Connecting)
-        });
+        let connecting = self
+            .fetch_nodes()
+            .any(|l| self.find(l).is_some_and(|c| c.state == State::Connecting));
         if !connecting {
             self.try_connect(link, env);
         }
@@ -552,5 +551,10 @@ impl<T> NetworkClient<T> {
             }
         }
         next
+    }
+
+    /// `NetworkClient.hasInFlightRequests`.
+    pub(crate) fn has_in_flight_requests(&self) -> bool {
+        self.connections.iter().any(|c| !c.in_flight.is_empty())
     }
 }

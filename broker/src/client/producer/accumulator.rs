@@ -103,10 +103,10 @@ impl RecordAccumulator {
     }
 
     fn partition_index(&mut self, topic: &TopicName, partition: i32, metadata: &Metadata) -> usize {
-        if let Some(known) = self.by_topic.get(topic) {
-            if let Some((_, index)) = known.iter().find(|(p, _)| *p == partition) {
-                return *index;
-            }
+        if let Some(known) = self.by_topic.get(topic)
+            && let Some((_, index)) = known.iter().find(|(p, _)| *p == partition)
+        {
+            return *index;
         }
         let index = self.partitions.len();
         self.by_topic
@@ -376,7 +376,8 @@ fn should_stop_drain(
     if !batch.has_sequence() {
         // A batch of the new epoch must not overtake those of the old one, and none may follow
         // batches of which nobody knows whether the broker has them.
-        return (transactions.has_in_flight(partition) && transactions.has_stale_producer(partition))
+        return (transactions.has_in_flight(partition)
+            && transactions.has_stale_producer(partition))
             || transactions.has_unresolved_sequence(partition);
     }
     // It is a retry: only the first in line may go, which makes it one request in flight.

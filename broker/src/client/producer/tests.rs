@@ -234,7 +234,11 @@ fn with_idempotence_batches_are_retried_in_order_one_at_a_time() {
     world.reset_connections(NodeId(0));
     world.run_ms(1_000);
     for (value, offset) in [("a", 1), ("b", 2), ("c", 3)] {
-        assert_eq!(world.count(ApiKey::Produce), 1, "one in flight while retrying");
+        assert_eq!(
+            world.count(ApiKey::Produce),
+            1,
+            "one in flight while retrying"
+        );
         let request = world.take(ApiKey::Produce);
         assert_eq!(values(&request), [value]);
         assert_eq!(sequence(&request), (0, offset));
@@ -478,11 +482,17 @@ fn out_of_order_sequence_of_a_later_batch_waits_for_the_earlier_one() {
     answer(&mut world, &b, ErrorCode::OutOfOrderSequenceNumber, -1);
     world.run_ms(1_000);
     let request = world.take(ApiKey::Produce);
-    assert_eq!((values(&request), sequence(&request)), (vec!["a".to_string()], (0, 1)));
+    assert_eq!(
+        (values(&request), sequence(&request)),
+        (vec!["a".to_string()], (0, 1))
+    );
     answer(&mut world, &request, ErrorCode::None, 1);
     world.run_ms(1_000);
     let request = world.take(ApiKey::Produce);
-    assert_eq!((values(&request), sequence(&request)), (vec!["b".to_string()], (0, 2)));
+    assert_eq!(
+        (values(&request), sequence(&request)),
+        (vec!["b".to_string()], (0, 2))
+    );
 }
 
 #[test]
@@ -509,24 +519,45 @@ fn after_a_retried_batch_expired_nothing_follows_until_the_epoch_is_bumped() {
     let (first, second) = (world.take(ApiKey::Produce), world.take(ApiKey::Produce));
     assert_eq!(sequence(&second), (0, 2));
     // It waits for its retry when it expires, and the broker may have it.
-    answer(&mut world, &first, ErrorCode::NotEnoughReplicasAfterAppend, -1);
+    answer(
+        &mut world,
+        &first,
+        ErrorCode::NotEnoughReplicasAfterAppend,
+        -1,
+    );
     world.run_ms(79);
     assert_eq!(world.count(ApiKey::Produce), 0);
     world.run_ms(20);
-    assert!(matches!(fate(&world, a), Some(Err(ClientError::Timeout(_)))));
+    assert!(matches!(
+        fate(&world, a),
+        Some(Err(ClientError::Timeout(_)))
+    ));
     let c = send_alone(&mut world, "c");
-    assert_eq!(world.count(ApiKey::Produce), 0, "the sequence is unresolved");
+    assert_eq!(
+        world.count(ApiKey::Produce),
+        0,
+        "the sequence is unresolved"
+    );
     // The broker lost sequence 1, so it refuses 2, the one behind the unresolved gap.
     answer(&mut world, &second, ErrorCode::OutOfOrderSequenceNumber, -1);
     world.run_ms(1_000);
     let request = world.take(ApiKey::Produce);
-    assert_eq!((values(&request), sequence(&request)), (vec!["b".to_string()], (1, 0)));
+    assert_eq!(
+        (values(&request), sequence(&request)),
+        (vec!["b".to_string()], (1, 0))
+    );
     answer(&mut world, &request, ErrorCode::None, 1);
     world.run_ms(10);
     let request = world.take(ApiKey::Produce);
-    assert_eq!((values(&request), sequence(&request)), (vec!["c".to_string()], (1, 1)));
+    assert_eq!(
+        (values(&request), sequence(&request)),
+        (vec!["c".to_string()], (1, 1))
+    );
     answer(&mut world, &request, ErrorCode::None, 2);
-    assert_eq!((fate(&world, b), fate(&world, c)), (Some(Ok(1)), Some(Ok(2))));
+    assert_eq!(
+        (fate(&world, b), fate(&world, c)),
+        (Some(Ok(1)), Some(Ok(2)))
+    );
 }
 
 #[test]
@@ -541,7 +572,10 @@ fn a_message_too_large_for_the_broker_or_the_client_fails() {
     let call = send(&mut world, 0, &"x".repeat(1_000));
     assert!(matches!(
         world.replies_to(call)[..],
-        [Reply::Sent(Err(ClientError::RecordTooLarge { limit: 1_000, .. }))]
+        [Reply::Sent(Err(ClientError::RecordTooLarge {
+            limit: 1_000,
+            ..
+        }))]
     ));
     let call = send_alone(&mut world, "a");
     let request = world.take(ApiKey::Produce);
@@ -561,7 +595,13 @@ fn a_leader_hint_redirects_the_retry_without_back_off() {
     send_alone(&mut world, "a");
     let request = world.take(ApiKey::Produce);
     world.answer_metadata = false;
-    answer_hint(&mut world, &request, ErrorCode::NotLeaderOrFollower, -1, (1, 6));
+    answer_hint(
+        &mut world,
+        &request,
+        ErrorCode::NotLeaderOrFollower,
+        -1,
+        (1, 6),
+    );
     world.run_ms(1);
     assert_eq!(world.take(ApiKey::Produce).node, NodeId(1));
 }
@@ -588,7 +628,10 @@ fn retries_run_out() {
         1,
     );
     let call = send_alone(&mut world, "a");
-    for expected in [None, Some(Err(ClientError::Broker(ErrorCode::NotEnoughReplicas)))] {
+    for expected in [
+        None,
+        Some(Err(ClientError::Broker(ErrorCode::NotEnoughReplicas))),
+    ] {
         let request = world.take(ApiKey::Produce);
         answer(&mut world, &request, ErrorCode::NotEnoughReplicas, -1);
         assert_eq!(fate(&world, call), expected);
@@ -649,7 +692,11 @@ fn nothing_is_sent_before_the_producer_id_is_there_and_nothing_expires_either() 
     let call = send(&mut world, 0, "a");
     world.run_ms(15_000);
     assert_eq!(world.count(ApiKey::Produce), 0);
-    assert_eq!(fate(&world, call), None, "Kafka waits past delivery.timeout.ms");
+    assert_eq!(
+        fate(&world, call),
+        None,
+        "Kafka waits past delivery.timeout.ms"
+    );
     assert!(world.facts.is_empty());
 }
 
