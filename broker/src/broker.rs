@@ -1,1 +1,612 @@
 //! One Kafka process.
+//!
+//! Inputs come in, are sorted by whose they are, and go to that part: connections of clients and
+//! followers to the request handlers, the broker's own connections to lifecycle, ISR proposals,
+//! metadata observer and replica fetchers, timers to their owners. Requests of one connection are
+//! handled one after the other (`SocketServer` mutes a channel until its response is sent).
+
+use crate::bug::Bug;
+use crate::channel::Channel;
+use crate::config::BrokerConfig;
+use crate::controller::{Change, MetadataImage, MetadataRecord};
+use crate::env::*;
+use crate::fact::Fact;
+use crate::group::{OFFSETS_TOPIC, OffsetsCoordinator};
+use crate::ids::*;
+use crate::lifecycle::{Lifecycle, Step};
+use crate::quorum::observer::Observer;
+use crate::replica::ReplicaManager;
+use crate::replica::alter_partition::{AlterPartitionManager, Item};
+use crate::replica::manager::Upcall;
+use crate::replica::purgatory::Asker;
+use crate::time::{MICROS, Nanos, SECONDS, millis};
+use crate::wire::*;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Upper bits of timer tokens: whose timer it is. The lower bits are the owner's.
+mod timer {
+    const KIND: u32 = 56;
+    pub const FETCHER: u64 = 1 << KIND;
+    pub const PURGATORY: u64 = 2 << KIND;
+    pub const LIFECYCLE_CHANNEL: u64 = 3 << KIND;
+    pub const LIFECYCLE: u64 = 4 << KIND;
+    pub const ALTER_PARTITION_CHANNEL: u64 = 5 << KIND;
+    pub const ALTER_PARTITION: u64 = 6 << KIND;
+    pub const OBSERVER_CHANNEL: u64 = 7 << KIND;
+    pub const OBSERVER: u64 = 8 << KIND;
+    pub const FORWARDING_CHANNEL: u64 = 9 << KIND;
+    pub const COMMIT: u64 = 10 << KIND;
+    pub const TASK: u64 = 11 << KIND;
+
+    pub fn split(token: u64) -> (u64, u64) {
+        let low = (1 << KIND) - 1;
+        (token & !low, token & low)
+    }
+}
+
+/// Recurring work of `KafkaScheduler`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// `isr-expiration`
+    IsrExpiration,
+    /// `highwatermark-checkpoint`
+    HighWatermarkCheckpoint,
+    /// `kafka-log-flusher`
+    LogFlusher,
+    /// `kafka-recovery-point-checkpoint`
+    RecoveryPointCheckpoint,
+}
+
+const TASKS: [Task; 4] = [
+    Task::IsrExpiration,
+    Task::HighWatermarkCheckpoint,
+    Task::LogFlusher,
+    Task::RecoveryPointCheckpoint,
+];
+
+/// Service time of a request handler, by kind of work. *Modelled*: of the order of what a broker of
+/// this decade needs, not measured on one.
+const REQUEST_COST: Nanos = 20 * MICROS;
+const REQUEST_COST_PER_KIB: Nanos = 2 * MICROS;
+const METADATA_COST: Nanos = 100 * MICROS;
+const TASK_COST: Nanos = 50 * MICROS;
+
+/// A connection that somebody opened to this broker.
+#[derive(Debug, Default)]
+struct Accepted {
+    /// Requests that wait until the one before them is answered.
+    backlog: VecDeque<(i32, Request)>,
+    muted: bool,
+}
+
+/// One Kafka process.
+pub struct Broker {
+    id: BrokerId,
+    config: BrokerConfig,
+    bug: Option<Bug>,
+    controller: NodeId,
+    /// Everything that exists only while the process runs; `None` before `Input::Start`.
+    run: Option<Run>,
+}
+
+/// The running process.
+pub(crate) struct Run {
+    pub(crate) id: BrokerId,
+    pub(crate) config: BrokerConfig,
+    pub(crate) image: MetadataImage,
+    pub(crate) replicas: ReplicaManager,
+    pub(crate) offsets: OffsetsCoordinator,
+    lifecycle: Lifecycle,
+    alter_partition: AlterPartitionManager,
+    observer: Observer,
+    forwarding: Channel,
+    accepted: BTreeMap<ConnId, Accepted>,
+    requests: VecDeque<(Asker, Request)>,
+    metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
+    tasks: VecDeque<Task>,
+    serving: bool,
+    /// Next producer id and the end of the block it is from.
+    pub(crate) producer_ids: (ProducerId, ProducerId),
+}
+
+impl Broker {
+    /// A broker of that `node.id`, not started.
+    pub fn new(id: BrokerId, config: BrokerConfig, controller: NodeId, bug: Option<Bug>) -> Broker {
+        Broker {
+            id,
+            config,
+            bug,
+            controller,
+            run: None,
+        }
+    }
+
+    /// Its replicas, once it runs.
+    pub fn replicas(&self) -> Option<&ReplicaManager> {
+        self.run.as_ref().map(|run| &run.replicas)
+    }
+
+    /// The metadata that it has applied, once it runs.
+    pub fn image(&self) -> Option<&MetadataImage> {
+        self.run.as_ref().map(|run| &run.image)
+    }
+
+    /// Its committed offsets, once it runs.
+    pub fn offsets(&self) -> Option<&OffsetsCoordinator> {
+        self.run.as_ref().map(|run| &run.offsets)
+    }
+
+    /// Whether it is registered and unfenced, as far as it knows.
+    pub fn is_running(&self) -> bool {
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.lifecycle.is_running())
+    }
+
+    fn start(&mut self, env: &mut Env<'_>) {
+        let kinds = (timer::FETCHER, timer::PURGATORY);
+        let loaded = ReplicaManager::load(self.id, self.config.clone(), self.bug, kinds, env);
+        let Ok(replicas) = loaded else {
+            env.out.push(Output::Halt);
+            return;
+        };
+        env.fact(Fact::BrokerStarted { clean: false });
+        let controller = self.controller;
+        let lifecycle = Lifecycle::new(
+            self.id,
+            &self.config,
+            controller,
+            TimerToken(timer::LIFECYCLE_CHANNEL),
+            TimerToken(timer::LIFECYCLE),
+            env,
+        );
+        let mut run = Run {
+            id: self.id,
+            image: MetadataImage::new(),
+            replicas,
+            offsets: OffsetsCoordinator::new(self.config.offsets_commit_timeout_ms, timer::COMMIT),
+            lifecycle,
+            alter_partition: AlterPartitionManager::new(
+                self.id,
+                controller,
+                TimerToken(timer::ALTER_PARTITION_CHANNEL),
+                TimerToken(timer::ALTER_PARTITION),
+            ),
+            observer: Observer::new(
+                self.id,
+                controller,
+                TimerToken(timer::OBSERVER_CHANNEL),
+                TimerToken(timer::OBSERVER),
+            ),
+            forwarding: Channel::new(controller, TimerToken(timer::FORWARDING_CHANNEL)),
+            config: self.config.clone(),
+            accepted: BTreeMap::new(),
+            requests: VecDeque::new(),
+            metadata: VecDeque::new(),
+            tasks: VecDeque::new(),
+            serving: false,
+            producer_ids: (0, 0),
+        };
+        run.lifecycle.communicate(-1, env);
+        run.observer.fetch(env);
+        for task in TASKS {
+            run.schedule(task, true, env);
+        }
+        self.run = Some(run);
+    }
+}
+
+impl Process for Broker {
+    fn step(&mut self, input: Input, env: &mut Env<'_>) {
+        if let Input::Start = input {
+            self.start(env);
+        } else if let Some(run) = &mut self.run {
+            run.step(input, env);
+        }
+    }
+}
+
+impl Run {
+    fn step(&mut self, input: Input, env: &mut Env<'_>) {
+        match input {
+            Input::Start => unreachable!("started already"),
+            Input::Accepted(conn, _) => {
+                self.accepted.insert(conn, Accepted::default());
+            }
+            Input::Received(conn, Frame::Request(correlation, request)) => {
+                self.request_arrived(conn, correlation, request, env);
+            }
+            Input::Received(conn, Frame::Response(correlation, response)) => {
+                self.response_arrived(conn, correlation, response, env);
+            }
+            Input::Connected(conn) => self.connected(conn, env),
+            Input::Closed(conn, _) => self.closed(conn, env),
+            Input::Timer(TimerToken(token)) => self.timer(token, env),
+            Input::Serve(queue) => self.serve(queue, env),
+            Input::Synced(token, result) => self.replicas.synced(token, result, &self.image, env),
+            Input::Call(..) | Input::Admin(_) => {
+                panic!("a broker has no application and takes no commands: {input:?}")
+            }
+        }
+        while self.replicas.has_upcalls() {
+            for upcall in self.replicas.take_upcalls() {
+                self.upcall(upcall, env);
+            }
+        }
+    }
+
+    // ---- connections ------------------------------------------------------------------------
+
+    fn request_arrived(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        request: Request,
+        env: &mut Env<'_>,
+    ) {
+        let Some(accepted) = self.accepted.get_mut(&conn) else {
+            return;
+        };
+        if let Request::Produce(produce) = &request {
+            for (topic, partitions) in &produce.topics {
+                for p in partitions {
+                    env.fact(Fact::ProduceArrived {
+                        partition: TopicPartition::new(*topic, p.partition),
+                        acks: produce.acks,
+                        records: p.records.clone(),
+                    });
+                }
+            }
+        }
+        accepted.backlog.push_back((correlation, request));
+        if self.serving {
+            self.unmute(conn, false, env);
+        }
+    }
+
+    /// Takes the next request of a connection, if none is in the handlers' hands.
+    fn unmute(&mut self, conn: ConnId, answered: bool, env: &mut Env<'_>) {
+        let Some(accepted) = self.accepted.get_mut(&conn) else {
+            return;
+        };
+        if answered {
+            accepted.muted = false;
+        }
+        if accepted.muted {
+            return;
+        }
+        if let Some((correlation, request)) = accepted.backlog.pop_front() {
+            accepted.muted = true;
+            env.serve(Queue::RequestHandler, request_cost(&request));
+            self.requests
+                .push_back((Asker { conn, correlation }, request));
+        }
+    }
+
+    pub(crate) fn respond(&mut self, asker: Asker, response: Response, env: &mut Env<'_>) {
+        if self.accepted.contains_key(&asker.conn) {
+            env.send(asker.conn, Frame::Response(asker.correlation, response));
+            self.unmute(asker.conn, true, env);
+        }
+    }
+
+    fn connected(&mut self, conn: ConnId, env: &mut Env<'_>) {
+        if self.lifecycle.owns(conn) {
+            self.lifecycle.on_connected(env);
+        } else if self.alter_partition.owns(conn) {
+            self.alter_partition.on_connected(env);
+        } else if self.observer.owns(conn) {
+            self.observer.on_connected(env);
+        } else if self.forwarding.owns(conn) {
+            self.forwarding.on_connected(env);
+        } else if let Some(leader) = self.replicas.fetcher_of(conn) {
+            self.replicas.fetcher_connected(leader, env);
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, env: &mut Env<'_>) {
+        if self.accepted.remove(&conn).is_some() {
+        } else if self.lifecycle.owns(conn) {
+            self.lifecycle.on_closed(env);
+        } else if self.alter_partition.owns(conn) {
+            self.alter_partition.on_closed(env);
+        } else if self.observer.owns(conn) {
+            self.observer.on_closed(env);
+        } else if self.forwarding.owns(conn) {
+            self.forwarding.on_closed(env);
+        } else if let Some(leader) = self.replicas.fetcher_of(conn) {
+            self.replicas.fetcher_closed(leader, env);
+        }
+    }
+
+    fn response_arrived(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) {
+        if let Some(leader) = self.replicas.fetcher_of(conn) {
+            self.replicas
+                .fetcher_received(leader, correlation, response, env);
+        } else if self.lifecycle.owns(conn) {
+            match self.lifecycle.on_response(correlation, response, env) {
+                Step::Nothing => {}
+                Step::Registered(epoch) => self.replicas.set_broker_epoch(epoch),
+                Step::CaughtUp => self.start_serving(env),
+            }
+        } else if self.alter_partition.owns(conn) {
+            self.isr_answers(correlation, response, env);
+        } else if self.observer.owns(conn) {
+            self.metadata_arrived(correlation, response, env);
+        } else if self.forwarding.owns(conn) && self.forwarding.on_response(correlation) {
+            let Response::AllocateProducerIds(block) = response else {
+                panic!("AllocateProducerIds answered by {:?}", response.api());
+            };
+            if block.error.is_none() {
+                self.producer_ids = (block.first, block.first + i64::from(block.count));
+            }
+        }
+    }
+
+    /// All metadata up to the registration is applied: `enableRequestProcessing`, then unfencing.
+    fn start_serving(&mut self, env: &mut Env<'_>) {
+        self.serving = true;
+        let conns: Vec<ConnId> = self.accepted.keys().copied().collect();
+        for conn in conns {
+            self.unmute(conn, false, env);
+        }
+        self.lifecycle
+            .set_ready_to_unfence(self.image.offset(), env);
+    }
+
+    fn isr_answers(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
+        for answer in self.alter_partition.on_response(correlation, response, env) {
+            let (id, error) = (answer.partition, answer.result.error);
+            if error.is_none() {
+                self.replicas
+                    .isr_committed(id, &answer.proposal, &answer.result, &self.image, env);
+            } else {
+                self.replicas.isr_refused(id, &answer.proposal, error);
+            }
+        }
+        self.alter_partition.on_timer(self.lifecycle.epoch(), env);
+    }
+
+    // ---- metadata ---------------------------------------------------------------------------
+
+    fn metadata_arrived(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
+        let records = self.observer.on_response(correlation, response, env);
+        if !records.is_empty() {
+            self.metadata.push_back(records);
+            env.serve(Queue::MetadataPublisher, METADATA_COST);
+        }
+        self.observer.fetch(env);
+    }
+
+    /// `BrokerMetadataPublisher.onMetadataUpdate`: the image first, then the replicas.
+    fn publish_metadata(&mut self, env: &mut Env<'_>) {
+        let Some(records) = self.metadata.pop_front() else {
+            return;
+        };
+        let mut changed: Vec<TopicPartition> = Vec::new();
+        for (offset, record) in records {
+            if let Change::Partition(id) = self.image.apply(&record, offset) {
+                changed.push(id);
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        self.replicas.apply(&changed, &self.image, env);
+    }
+
+    // ---- what the replicas ask for ----------------------------------------------------------
+
+    fn upcall(&mut self, upcall: Upcall, env: &mut Env<'_>) {
+        match upcall {
+            Upcall::Respond {
+                asker,
+                response: Some(response),
+                ..
+            } => self.respond(asker, response, env),
+            Upcall::Respond { asker, close, .. } if close => {
+                self.accepted.remove(&asker.conn);
+                env.close(asker.conn);
+            }
+            Upcall::Respond { asker, .. } => self.unmute(asker.conn, true, env),
+            Upcall::ProposeIsr(id) => self.propose_isr(id, env),
+            Upcall::HighWatermark(id) => {
+                if let Some(partition) = self.offsets_partition(id) {
+                    let high_watermark = self.high_watermark(id);
+                    let image = &self.image;
+                    let topic_id = |name: &str| image.topic_id(name);
+                    let answers =
+                        self.offsets
+                            .high_watermark_moved(partition, high_watermark, topic_id, env);
+                    self.answer_all(answers, env);
+                }
+            }
+            Upcall::CoordinatorAppended(job, result) => {
+                let high_watermark = self.offsets_high_watermark_of(job);
+                let answer = self.offsets.appended(job, result, high_watermark);
+                self.answer_all(answer, env);
+            }
+            Upcall::BecameLeader(id, epoch) => {
+                if let Some(partition) = self.offsets_partition(id) {
+                    let bytes = self.replicas.partition(id).map_or(0, |p| p.log.size());
+                    self.offsets.elected(partition, epoch, bytes, env);
+                }
+            }
+            Upcall::ResignedLeader(id) => {
+                if let Some(partition) = self.offsets_partition(id) {
+                    let answers = self.offsets.resigned(partition);
+                    self.answer_all(answers, env);
+                }
+            }
+        }
+    }
+
+    fn answer_all(
+        &mut self,
+        answers: impl IntoIterator<Item = (Asker, Response)>,
+        env: &mut Env<'_>,
+    ) {
+        for (asker, response) in answers {
+            self.respond(asker, response, env);
+        }
+    }
+
+    fn propose_isr(&mut self, id: TopicPartition, env: &mut Env<'_>) {
+        let Some(partition) = self.replicas.partition(id) else {
+            return;
+        };
+        let Some(proposal) = partition.pending().cloned() else {
+            return;
+        };
+        let epoch = self.lifecycle.epoch();
+        let members = partition.with_broker_epochs(&proposal.isr, epoch);
+        let item = Item {
+            proposal: proposal.clone(),
+            members,
+        };
+        if !self.alter_partition.submit(id, item, epoch, env) {
+            // OPERATION_NOT_ATTEMPTED: an older proposal of this partition is still on its way.
+            self.replicas
+                .isr_refused(id, &proposal, ErrorCode::IneligibleReplica);
+        }
+    }
+
+    fn offsets_partition(&self, id: TopicPartition) -> Option<i32> {
+        let topic = self.image.topic(id.topic)?;
+        (&*topic.name == OFFSETS_TOPIC).then_some(id.partition)
+    }
+
+    /// The id of a partition of `__consumer_offsets`.
+    pub(crate) fn offsets_id(&self, partition: i32) -> Option<TopicPartition> {
+        let topic = self.image.topic_by_name(OFFSETS_TOPIC)?;
+        Some(TopicPartition::new(topic.id, partition))
+    }
+
+    pub(crate) fn high_watermark(&self, id: TopicPartition) -> Offset {
+        self.replicas
+            .partition(id)
+            .map_or(0, |p| p.log.high_watermark)
+    }
+
+    fn offsets_high_watermark_of(&self, job: u64) -> Offset {
+        self.offsets
+            .partition_of(job)
+            .and_then(|partition| self.offsets_id(partition))
+            .map_or(0, |id| self.high_watermark(id))
+    }
+
+    // ---- timers and queues ------------------------------------------------------------------
+
+    fn timer(&mut self, token: u64, env: &mut Env<'_>) {
+        let (kind, low) = timer::split(token);
+        match kind {
+            timer::FETCHER => self.replicas.fetcher_timer(low as BrokerId, env),
+            timer::PURGATORY => self.replicas.expire(low, &self.image, env),
+            timer::LIFECYCLE_CHANNEL => self.lifecycle.on_channel_timer(env),
+            timer::LIFECYCLE => self.lifecycle.on_timer(self.image.offset(), env),
+            timer::ALTER_PARTITION_CHANNEL => self.alter_partition.on_channel_timer(env),
+            timer::ALTER_PARTITION => self.alter_partition.on_timer(self.lifecycle.epoch(), env),
+            timer::OBSERVER_CHANNEL => self.observer.on_channel_timer(env),
+            timer::OBSERVER => self.observer.fetch(env),
+            timer::FORWARDING_CHANNEL => {
+                self.forwarding.on_timer(env);
+            }
+            timer::COMMIT => {
+                let answer = self.offsets.expire(low);
+                self.answer_all(answer, env);
+            }
+            timer::TASK => {
+                self.tasks.push_back(TASKS[low as usize]);
+                env.serve(Queue::Scheduler, TASK_COST);
+            }
+            _ => panic!("a timer of nobody: {token:#x}"),
+        }
+    }
+
+    fn serve(&mut self, queue: Queue, env: &mut Env<'_>) {
+        match queue {
+            Queue::RequestHandler => {
+                if let Some((asker, request)) = self.requests.pop_front() {
+                    self.handle(asker, request, env);
+                }
+            }
+            Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, env),
+            Queue::MetadataPublisher => self.publish_metadata(env),
+            Queue::Coordinator => {
+                if let Some(partition) = self.offsets.next_to_load()
+                    && let Some(id) = self.offsets_id(partition)
+                    && let Some(replica) = self.replicas.partition(id)
+                {
+                    self.offsets.load(partition, &replica.log, env);
+                }
+            }
+            Queue::Scheduler => {
+                if let Some(task) = self.tasks.pop_front() {
+                    self.run_task(task, env);
+                    self.schedule(task, false, env);
+                }
+            }
+            Queue::Controller => panic!("a broker is no controller"),
+        }
+    }
+
+    /// When a task runs next. First delays as in `ReplicaManager.startup` and `LogManager.startup`.
+    fn schedule(&self, task: Task, first: bool, env: &mut Env<'_>) {
+        let c = &self.config;
+        let initial = c.log_initial_task_delay_ms;
+        let (initial, period) = match task {
+            Task::IsrExpiration => (0, c.replica_lag_time_max_ms / 2),
+            Task::HighWatermarkCheckpoint => {
+                let period = c.replica_high_watermark_checkpoint_interval_ms;
+                (period, period)
+            }
+            Task::LogFlusher => (initial, c.log_flush_scheduler_interval_ms),
+            Task::RecoveryPointCheckpoint => (initial, c.log_flush_offset_checkpoint_interval_ms),
+        };
+        let delay = millis(if first { initial } else { period });
+        // Never, in words of configuration: Long.MAX.
+        if (first || period > 0) && delay < 1_000_000 * SECONDS {
+            let index = TASKS.iter().position(|t| *t == task).expect("listed") as u64;
+            env.timer_in(delay, TimerToken(timer::TASK | index));
+        }
+    }
+
+    fn run_task(&mut self, task: Task, env: &mut Env<'_>) {
+        match task {
+            Task::IsrExpiration => self.replicas.expire_isr(env),
+            Task::HighWatermarkCheckpoint => self.replicas.checkpoint_high_watermarks(env),
+            Task::LogFlusher => self.replicas.flush_dirty_logs(env),
+            Task::RecoveryPointCheckpoint => self.replicas.checkpoint_recovery_points(env),
+        }
+    }
+
+    /// Asks the controller for producer ids, if no such request is under way.
+    pub(crate) fn request_producer_ids(&mut self, env: &mut Env<'_>) {
+        if !self.forwarding.is_busy() {
+            let request = AllocateProducerIdsRequest {
+                broker: self.id,
+                broker_epoch: self.lifecycle.epoch(),
+            };
+            self.forwarding
+                .send(Request::AllocateProducerIds(request), 30 * SECONDS, env);
+        }
+    }
+}
+
+fn request_cost(request: &Request) -> Nanos {
+    let bytes: usize = match request {
+        Request::Produce(produce) => produce
+            .topics
+            .iter()
+            .flat_map(|(_, partitions)| partitions)
+            .map(|p| p.records.len())
+            .sum(),
+        _ => 0,
+    };
+    REQUEST_COST + bytes as Nanos / 1024 * REQUEST_COST_PER_KIB
+}

@@ -99,8 +99,6 @@ pub enum Input {
     Synced(SyncToken, Result<(), DiskError>),
     /// The application calls its client engine.
     Call(CallId, Call),
-    /// SIGTERM: an orderly shutdown begins.
-    Shutdown,
     /// What an operator asks of the controller.
     Admin(AdminCommand),
 }

@@ -10,13 +10,15 @@
 //! - [`controller`] registration, fencing, elections, ISR, leader moves
 //! - [`group`] the coordinator of committed offsets
 //! - [`client`] producer and consumer engines
-//! - [`broker`] one Kafka process
+//! - [`broker`] one Kafka process; [`lifecycle`] its registration and heartbeats; `requests` its APIs
 //! - [`config`] the catalogue of properties
+//! - [`channel`] a broker's outgoing connection
 //! - [`bug`] known bugs that can be planted
-//! - [`env`] inputs, outputs and what a step may touch; [`fact`] what happened
+//! - [`mod@env`] inputs, outputs and what a step may touch; [`fact`] what happened
 
 pub mod broker;
 pub mod bug;
+pub mod channel;
 pub mod client;
 pub mod config;
 pub mod controller;
@@ -25,8 +27,10 @@ pub mod env;
 pub mod fact;
 pub mod group;
 pub mod ids;
+pub mod lifecycle;
 pub mod log;
 pub mod quorum;
 pub mod replica;
+mod requests;
 pub mod time;
 pub mod wire;

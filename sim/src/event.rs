@@ -83,6 +83,13 @@ pub enum ClientEvent {
     SendFailed(MessageId, String),
     /// A poll returned that many records.
     Polled(u32),
+    /// One of the records that a poll returned.
+    Delivered {
+        /// Which message.
+        message: MessageId,
+        /// Offset it was read at.
+        offset: i64,
+    },
     /// The application processed a record.
     Processed {
         /// Which message.

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Leader and follower roles of a broker's replicas.
+//!
+//! - [`partition`] one replica: ISR, high watermark, roles
+//! - [`manager`] all of them, and what metadata and the scheduler do to them (`ReplicaManager`)
+//! - [`produce`] appending as leader, waiting for the ISR
+//! - [`alter_partition`] proposals of an ISR on their way to the controller
+//! - [`fetch`] reading as leader, waiting for data
+//! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`)
+//! - [`purgatory`] requests that wait
+
+pub mod alter_partition;
+pub mod fetch;
+pub mod fetcher;
+pub mod follow;
+pub mod manager;
+pub mod partition;
+pub mod produce;
+pub mod purgatory;
+
+pub use manager::ReplicaManager;
+pub use partition::Partition;

@@ -1,0 +1,401 @@
+//! Committed offsets: `GroupCoordinatorService` over `CoordinatorRuntime`, for consumers that assign
+//! themselves.
+//!
+//! A shard a partition of `__consumer_offsets`. A commit is appended by the leader and answered when
+//! the high watermark has passed it, or after `offsets.commit.timeout.ms` with an error; reads see what
+//! the high watermark covers. A new leader reads its shard back from the log before it serves.
+//!
+//! Not modelled: members and generations, expiry, tombstones, transactional commits.
+
+use crate::env::{Env, Queue, TimerToken};
+use crate::fact::Fact;
+use crate::group::record::{OffsetKey, OffsetValue};
+use crate::ids::*;
+use crate::log::{BatchBuilder, PartitionLog, records};
+use crate::replica::purgatory::Asker;
+use crate::time::{MICROS, Nanos, millis};
+use crate::wire::*;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Service time of loading: opening, and each KiB of the log.
+const LOAD_COST: Nanos = 500 * MICROS;
+const LOAD_COST_PER_KIB: Nanos = 10 * MICROS;
+
+/// One partition of `__consumer_offsets` that this broker leads.
+#[derive(Debug)]
+struct Shard {
+    leader_epoch: LeaderEpoch,
+    loaded: bool,
+    /// Versions of each offset with the log offset of their record, ascending. The newest below the
+    /// high watermark is the committed one.
+    offsets: BTreeMap<OffsetKey, Vec<(Offset, OffsetValue)>>,
+}
+
+impl Shard {
+    fn apply(&mut self, key: OffsetKey, at: Offset, value: OffsetValue, high_watermark: Offset) {
+        let versions = self.offsets.entry(key).or_default();
+        versions.push((at, value));
+        // Only the newest committed version can ever be read again.
+        let committed = versions.iter().rposition(|(at, _)| *at < high_watermark);
+        if let Some(newest) = committed {
+            versions.drain(..newest);
+        }
+    }
+
+    fn committed(&self, key: &OffsetKey, high_watermark: Offset) -> Option<OffsetValue> {
+        let versions = self.offsets.get(key)?;
+        let newest = versions.iter().rev().find(|(at, _)| *at < high_watermark)?;
+        Some(newest.1)
+    }
+}
+
+/// A commit that was appended, or is about to be.
+#[derive(Debug)]
+struct PendingCommit {
+    partition: i32,
+    asker: Asker,
+    request: OffsetCommitRequest,
+    /// The offset behind its records, once appended.
+    end: Option<Offset>,
+    timestamp: i64,
+    /// Its time was over before the append was done; the records come all the same.
+    expired: bool,
+}
+
+/// What the coordinator wants appended.
+#[derive(Debug)]
+pub struct CommitAppend {
+    /// Names the commit in [`OffsetsCoordinator::appended`].
+    pub job: u64,
+    /// Partition of `__consumer_offsets`.
+    pub partition: i32,
+    /// One batch.
+    pub records: Bytes,
+}
+
+/// An answer that is ready.
+pub type Answer = (Asker, Response);
+
+/// Committed offsets of the groups that this broker coordinates.
+#[derive(Debug)]
+pub struct OffsetsCoordinator {
+    commit_timeout: Nanos,
+    timer_kind: u64,
+    shards: BTreeMap<i32, Shard>,
+    pending: BTreeMap<u64, PendingCommit>,
+    next_job: u64,
+    /// Shards that wait to be loaded, first come first served.
+    to_load: Vec<(i32, LeaderEpoch)>,
+}
+
+impl OffsetsCoordinator {
+    /// Without shards. `timer_kind` is the upper bits of the tokens of its timers.
+    pub fn new(commit_timeout_ms: i64, timer_kind: u64) -> Self {
+        OffsetsCoordinator {
+            commit_timeout: millis(commit_timeout_ms),
+            timer_kind,
+            shards: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next_job: 0,
+            to_load: Vec::new(),
+        }
+    }
+
+    /// This broker leads that partition of `__consumer_offsets` now (`onElection`): load it.
+    pub fn elected(
+        &mut self,
+        partition: i32,
+        leader_epoch: LeaderEpoch,
+        log_bytes: u64,
+        env: &mut Env<'_>,
+    ) {
+        let shard = Shard {
+            leader_epoch,
+            loaded: false,
+            offsets: BTreeMap::new(),
+        };
+        self.shards.insert(partition, shard);
+        self.to_load.push((partition, leader_epoch));
+        env.serve(
+            Queue::Coordinator,
+            LOAD_COST + log_bytes / 1024 * LOAD_COST_PER_KIB,
+        );
+    }
+
+    /// The partition that the coordinator's queue has come to.
+    pub fn next_to_load(&mut self) -> Option<i32> {
+        while !self.to_load.is_empty() {
+            let (partition, epoch) = self.to_load.remove(0);
+            let current = self.shards.get(&partition);
+            if current.is_some_and(|s| s.leader_epoch == epoch && !s.loaded) {
+                return Some(partition);
+            }
+        }
+        None
+    }
+
+    /// `CoordinatorLoaderImpl`: replays the log from its start to its end.
+    pub fn load(&mut self, partition: i32, log: &PartitionLog, env: &mut Env<'_>) {
+        let shard = self
+            .shards
+            .get_mut(&partition)
+            .expect("listed to be loaded");
+        let batches = log
+            .batches_from(log.log_start_offset(), env.disk)
+            .expect("the log was read from this disk when it was opened");
+        for batch in batches {
+            for record in records(&batch).into_iter().flatten().map_while(Result::ok) {
+                let key = record.key.and_then(OffsetKey::decode);
+                let value = record.value.and_then(OffsetValue::decode);
+                if let (Some(key), Some(value)) = (key, value) {
+                    shard.apply(key, record.offset, value, log.high_watermark);
+                }
+            }
+        }
+        shard.loaded = true;
+        env.fact(Fact::CoordinatorLoaded { partition });
+    }
+
+    /// This broker leads that partition no more (`onResignation`): commits under way fail.
+    pub fn resigned(&mut self, partition: i32) -> Vec<Answer> {
+        self.shards.remove(&partition);
+        let failed: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, c)| c.partition == partition)
+            .map(|(job, _)| *job)
+            .collect();
+        failed
+            .into_iter()
+            .filter_map(|job| self.fail(job, ErrorCode::NotCoordinator))
+            .collect()
+    }
+
+    fn shard(&self, partition: i32) -> Result<&Shard, ErrorCode> {
+        match self.shards.get(&partition) {
+            None => Err(ErrorCode::NotCoordinator),
+            Some(shard) if !shard.loaded => Err(ErrorCode::CoordinatorLoadInProgress),
+            Some(shard) => Ok(shard),
+        }
+    }
+
+    /// Takes an OffsetCommit for a group of that shard.
+    pub fn commit(
+        &mut self,
+        asker: Asker,
+        partition: i32,
+        request: OffsetCommitRequest,
+        env: &mut Env<'_>,
+    ) -> Result<CommitAppend, Answer> {
+        let refused = match self.shard(partition) {
+            Err(error) => Some(error),
+            Ok(_) if request.generation >= 0 => Some(ErrorCode::IllegalGeneration),
+            Ok(_) if !request.member_id.is_empty() => Some(ErrorCode::UnknownMemberId),
+            Ok(_) => None,
+        };
+        if let Some(error) = refused {
+            return Err((asker, commit_response(&request, error)));
+        }
+        let mut batch = BatchBuilder::new();
+        for (topic, commits) in &request.topics {
+            for commit in commits {
+                let key = key_of(&request.group, topic, commit.partition);
+                let value = value_of(commit, env.wall_ms);
+                batch.append(env.wall_ms, Some(&key.encode()), Some(&value.encode()), &[]);
+            }
+        }
+        let job = self.next_job;
+        self.next_job += 1;
+        let pending = PendingCommit {
+            partition,
+            asker,
+            request,
+            end: None,
+            timestamp: env.wall_ms,
+            expired: false,
+        };
+        self.pending.insert(job, pending);
+        env.timer_in(self.commit_timeout, TimerToken(self.timer_kind | job));
+        Ok(CommitAppend {
+            job,
+            partition,
+            records: batch.build(),
+        })
+    }
+
+    /// The append of a commit is done.
+    pub fn appended(
+        &mut self,
+        job: u64,
+        result: Result<Offset, ErrorCode>,
+        high_watermark: Offset,
+    ) -> Option<Answer> {
+        let end = match result {
+            Ok(end) => end,
+            Err(error) => return self.fail(job, coordinator_error(error)),
+        };
+        let commit = self.pending.get_mut(&job)?;
+        commit.end = Some(end);
+        let shard = self.shards.get_mut(&commit.partition)?;
+        let entries = commit
+            .request
+            .topics
+            .iter()
+            .flat_map(|(topic, commits)| commits.iter().map(move |commit| (topic, commit)));
+        let count = entries.clone().count() as Offset;
+        for (at, (topic, c)) in (end - count..end).zip(entries) {
+            let key = key_of(&commit.request.group, topic, c.partition);
+            shard.apply(key, at, value_of(c, commit.timestamp), high_watermark);
+        }
+        if commit.expired {
+            self.pending.remove(&job);
+        }
+        None
+    }
+
+    /// The high watermark of a shard's log moved: commits below it are done.
+    pub fn high_watermark_moved(
+        &mut self,
+        partition: i32,
+        high_watermark: Offset,
+        topic_id: impl Fn(&str) -> Option<TopicId>,
+        env: &mut Env<'_>,
+    ) -> Vec<Answer> {
+        let done: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, c)| c.partition == partition && c.end.is_some_and(|e| e <= high_watermark))
+            .map(|(job, _)| *job)
+            .collect();
+        done.into_iter()
+            .filter_map(|job| {
+                let commit = self.pending.remove(&job)?;
+                for (topic, commits) in &commit.request.topics {
+                    let Some(id) = topic_id(topic) else { continue };
+                    for c in commits {
+                        env.fact(Fact::OffsetCommitted {
+                            group: commit.request.group.clone(),
+                            partition: TopicPartition::new(id, c.partition),
+                            offset: c.offset,
+                        });
+                    }
+                }
+                let response = commit_response(&commit.request, ErrorCode::None);
+                Some((commit.asker, response))
+            })
+            .collect()
+    }
+
+    /// The time of a commit is over.
+    pub fn expire(&mut self, job: u64) -> Option<Answer> {
+        let error = coordinator_error(ErrorCode::RequestTimedOut);
+        let commit = self.pending.get_mut(&job)?;
+        if commit.end.is_some() {
+            return self.fail(job, error);
+        }
+        // Still behind the log's lock: it will be appended, so it must reach the state.
+        commit.expired = true;
+        Some((commit.asker, commit_response(&commit.request, error)))
+    }
+
+    fn fail(&mut self, job: u64, error: ErrorCode) -> Option<Answer> {
+        let commit = self.pending.remove(&job).filter(|c| !c.expired)?;
+        Some((commit.asker, commit_response(&commit.request, error)))
+    }
+
+    /// Answers an OffsetFetch for a group of that shard.
+    pub fn fetch(
+        &self,
+        partition: i32,
+        request: &OffsetFetchRequest,
+        high_watermark: Offset,
+    ) -> Response {
+        let shard = self.shard(partition);
+        let error = shard.as_ref().err().copied().unwrap_or(ErrorCode::None);
+        let topics = match shard {
+            Err(_) => Vec::new(),
+            Ok(shard) => request
+                .topics
+                .iter()
+                .map(|(topic, partitions)| {
+                    let offsets = partitions.iter().map(|&p| {
+                        let key = key_of(&request.group, topic, p);
+                        let found = shard.committed(&key, high_watermark);
+                        FetchedOffset {
+                            partition: p,
+                            offset: found.map_or(-1, |v| v.offset),
+                            leader_epoch: found.map_or(NO_EPOCH, |v| v.leader_epoch),
+                            error: ErrorCode::None,
+                        }
+                    });
+                    (topic.clone(), offsets.collect())
+                })
+                .collect(),
+        };
+        Response::OffsetFetch(OffsetFetchResponse {
+            group: request.group.clone(),
+            error,
+            topics,
+        })
+    }
+
+    /// The shard of a commit that was appended or is about to be.
+    pub fn partition_of(&self, job: u64) -> Option<i32> {
+        self.pending.get(&job).map(|c| c.partition)
+    }
+
+    /// What a group has committed, as a reader of this shard would see it.
+    pub fn committed(
+        &self,
+        partition: i32,
+        group: &str,
+        topic: &str,
+        of: i32,
+        high_watermark: Offset,
+    ) -> Option<Offset> {
+        let key = key_of(&group.into(), &topic.into(), of);
+        let shard = self.shards.get(&partition)?;
+        shard.committed(&key, high_watermark).map(|v| v.offset)
+    }
+}
+
+fn key_of(group: &TopicName, topic: &TopicName, partition: i32) -> OffsetKey {
+    OffsetKey {
+        group: group.clone(),
+        topic: topic.clone(),
+        partition,
+    }
+}
+
+fn value_of(commit: &CommitPartition, timestamp: i64) -> OffsetValue {
+    OffsetValue {
+        offset: commit.offset,
+        leader_epoch: commit.leader_epoch,
+        commit_timestamp: timestamp,
+    }
+}
+
+/// An OffsetCommit response with one outcome for all partitions.
+pub fn commit_response(request: &OffsetCommitRequest, error: ErrorCode) -> Response {
+    let topics = request
+        .topics
+        .iter()
+        .map(|(topic, commits)| {
+            let results = commits.iter().map(|c| (c.partition, error)).collect();
+            (topic.clone(), results)
+        })
+        .collect();
+    Response::OffsetCommit(OffsetCommitResponse { topics })
+}
+
+/// `GroupCoordinatorService.handleOperationException`.
+fn coordinator_error(error: ErrorCode) -> ErrorCode {
+    use ErrorCode::*;
+    match error {
+        UnknownTopicOrPartition | NotEnoughReplicas | RequestTimedOut => CoordinatorNotAvailable,
+        NotLeaderOrFollower | KafkaStorageError => NotCoordinator,
+        MessageTooLarge | RecordListTooLarge => UnknownServerError,
+        other => other,
+    }
+}

@@ -1,0 +1,207 @@
+//! A broker's life as the controller sees it: `BrokerLifecycleManager`.
+//!
+//! It registers, catches up with the metadata, asks to be unfenced, and then sends a heartbeat every
+//! `broker.heartbeat.interval.ms`. A request is given up after half `broker.session.timeout.ms`
+//! (`BrokerServer`'s heartbeat channel).
+
+use crate::channel::Channel;
+use crate::config::BrokerConfig;
+use crate::env::{ConnId, Env, TimerToken};
+use crate::ids::*;
+use crate::time::{MILLIS, Nanos, millis};
+use crate::wire::*;
+
+/// `BrokerState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not registered, or not caught up with the metadata.
+    Starting,
+    /// Caught up; not unfenced yet.
+    Recovery,
+    /// Unfenced.
+    Running,
+}
+
+/// What a response changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing that others must know.
+    Nothing,
+    /// The broker has this epoch now.
+    Registered(BrokerEpoch),
+    /// It has applied all metadata up to its registration: requests may be served.
+    CaughtUp,
+}
+
+/// The broker's side of registration and heartbeats.
+#[derive(Debug)]
+pub struct Lifecycle {
+    broker: BrokerId,
+    incarnation: u128,
+    epoch: BrokerEpoch,
+    state: State,
+    ready_to_unfence: bool,
+    failed_attempts: u32,
+    heartbeat_interval: Nanos,
+    session_timeout: Nanos,
+    channel: Channel,
+    timer: TimerToken,
+    next_at: Nanos,
+}
+
+impl Lifecycle {
+    /// A process that has just started.
+    pub fn new(
+        broker: BrokerId,
+        config: &BrokerConfig,
+        controller: NodeId,
+        channel_timer: TimerToken,
+        timer: TimerToken,
+        env: &mut Env<'_>,
+    ) -> Lifecycle {
+        let incarnation = (u128::from(env.rng.bits()) << 64) | u128::from(env.rng.bits());
+        Lifecycle {
+            broker,
+            incarnation,
+            epoch: -1,
+            state: State::Starting,
+            ready_to_unfence: false,
+            failed_attempts: 0,
+            heartbeat_interval: millis(config.broker_heartbeat_interval_ms),
+            session_timeout: millis(config.broker_session_timeout_ms),
+            channel: Channel::new(controller, channel_timer),
+            timer,
+            next_at: 0,
+        }
+    }
+
+    /// The broker's epoch, -1 before its registration.
+    pub fn epoch(&self) -> BrokerEpoch {
+        self.epoch
+    }
+
+    /// Whether the controller has unfenced it.
+    pub fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// Whether this connection is the lifecycle's.
+    pub fn owns(&self, conn: ConnId) -> bool {
+        self.channel.owns(conn)
+    }
+
+    /// Requests are served: the controller may unfence this broker.
+    pub fn set_ready_to_unfence(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
+        self.ready_to_unfence = true;
+        self.communicate_in(0, env);
+        self.on_timer(metadata_offset, env);
+    }
+
+    /// Sends what is due: a registration, or a heartbeat.
+    pub fn communicate(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
+        if self.channel.is_busy() {
+            return;
+        }
+        let request = if self.epoch < 0 {
+            Request::BrokerRegistration(BrokerRegistrationRequest {
+                broker: self.broker,
+                incarnation: self.incarnation,
+                // Every end is unclean until orderly shutdowns exist.
+                previous_broker_epoch: -1,
+            })
+        } else {
+            Request::BrokerHeartbeat(BrokerHeartbeatRequest {
+                broker: self.broker,
+                broker_epoch: self.epoch,
+                current_metadata_offset: metadata_offset,
+                want_fence: !self.ready_to_unfence,
+                want_shut_down: false,
+            })
+        };
+        self.channel.send(request, self.session_timeout / 2, env);
+    }
+
+    fn communicate_in(&mut self, delay: Nanos, env: &mut Env<'_>) {
+        self.next_at = env.now + delay;
+        env.timer_in(delay, self.timer);
+    }
+
+    /// `ExponentialBackoff(100 ms, 2, session timeout, 0.02)`.
+    fn communicate_after_failure(&mut self, env: &mut Env<'_>) {
+        let base = (100 * MILLIS) << self.failed_attempts.min(20);
+        let delay = base.min(self.session_timeout);
+        self.failed_attempts += 1;
+        let jitter = env.rng.range(98, 102);
+        self.communicate_in(delay / 100 * jitter, env);
+    }
+
+    /// The timer of the next communication fired.
+    pub fn on_timer(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
+        if env.now >= self.next_at {
+            self.communicate(metadata_offset, env);
+        }
+    }
+
+    /// The channel's timer fired.
+    pub fn on_channel_timer(&mut self, env: &mut Env<'_>) {
+        if self.channel.on_timer(env) {
+            self.communicate_after_failure(env);
+        }
+    }
+
+    /// The channel is connected.
+    pub fn on_connected(&mut self, env: &mut Env<'_>) {
+        self.channel.on_connected(env);
+    }
+
+    /// The channel's connection is gone.
+    pub fn on_closed(&mut self, env: &mut Env<'_>) {
+        if self.channel.on_closed(env) {
+            self.communicate_after_failure(env);
+        }
+    }
+
+    /// The controller answered.
+    pub fn on_response(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) -> Step {
+        if !self.channel.on_response(correlation) {
+            return Step::Nothing;
+        }
+        match response {
+            Response::BrokerRegistration(r) if r.error.is_none() => {
+                self.failed_attempts = 0;
+                self.epoch = r.broker_epoch;
+                self.communicate_in(0, env);
+                Step::Registered(r.broker_epoch)
+            }
+            Response::BrokerHeartbeat(r) if r.error.is_none() => {
+                self.failed_attempts = 0;
+                self.heartbeat_answered(r, env)
+            }
+            _ => {
+                self.communicate_after_failure(env);
+                Step::Nothing
+            }
+        }
+    }
+
+    fn heartbeat_answered(&mut self, r: BrokerHeartbeatResponse, env: &mut Env<'_>) -> Step {
+        match self.state {
+            State::Starting => {
+                // A little sooner than usual, so that a broker without recovery work starts quicker.
+                self.communicate_in(10 * MILLIS, env);
+                if r.is_caught_up {
+                    self.state = State::Recovery;
+                    return Step::CaughtUp;
+                }
+            }
+            State::Recovery => {
+                if !r.is_fenced {
+                    self.state = State::Running;
+                }
+                self.communicate_in(self.heartbeat_interval, env);
+            }
+            State::Running => self.communicate_in(self.heartbeat_interval, env),
+        }
+        Step::Nothing
+    }
+}

@@ -1,0 +1,376 @@
+//! Reading as leader: `ReplicaManager.fetchMessages`, `DelayedFetch`, ListOffsets and
+//! OffsetForLeaderEpoch.
+//!
+//! A follower's fetch offset is its acknowledgement of everything below, counted when the request is
+//! handled (and not again when it was parked and is read at its end). Not modelled: fetch sessions,
+//! read_committed below the high watermark (there are no transactions), quotas.
+
+use crate::controller::MetadataImage;
+use crate::env::Env;
+use crate::ids::*;
+use crate::log::{PartitionLog, ReadError};
+use crate::replica::manager::{ReplicaManager, Upcall};
+use crate::replica::purgatory::{Asker, Delayed, DelayedFetch};
+use crate::wire::*;
+use bytes::Bytes;
+
+/// What the partitions of one fetch gave.
+struct ReadResult {
+    topics: ByTopicId<FetchPartitionResult>,
+    bytes: u64,
+    /// An error or a divergence: answer at once.
+    answer_now: bool,
+}
+
+impl ReplicaManager {
+    /// Takes a Fetch request.
+    pub fn fetch(
+        &mut self,
+        asker: Asker,
+        request: FetchRequest,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let (result, moved) = self.read(&request, true, image, env);
+        for id in moved {
+            self.high_watermark_moved(id, image, env);
+        }
+        let nothing_to_wait_for = request.max_wait_ms <= 0
+            || request.topics.is_empty()
+            || result.bytes >= request.min_bytes.max(0) as u64
+            || result.answer_now;
+        if nothing_to_wait_for {
+            self.respond_fetch(asker, result);
+            return;
+        }
+        let wait = Self::wait(request.max_wait_ms);
+        let delayed = Delayed::Fetch(DelayedFetch { asker, request });
+        let id = self.purgatory.park(delayed, env.now.saturating_add(wait));
+        self.purgatory_timer(id, wait, env);
+    }
+
+    fn respond_fetch(&mut self, asker: Asker, result: ReadResult) {
+        let response = FetchResponse {
+            error: ErrorCode::None,
+            topics: result.topics,
+        };
+        self.respond(asker, Response::Fetch(response));
+    }
+
+    /// Reads again, at the end of the wait.
+    pub(super) fn answer_fetch(
+        &mut self,
+        fetch: DelayedFetch,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let (result, _) = self.read(&fetch.request, false, image, env);
+        self.respond_fetch(fetch.asker, result);
+    }
+
+    /// Also returns the partitions whose high watermark the request moved.
+    fn read(
+        &mut self,
+        request: &FetchRequest,
+        update_follower: bool,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> (ReadResult, Vec<TopicPartition>) {
+        let mut result = ReadResult {
+            topics: Vec::with_capacity(request.topics.len()),
+            bytes: 0,
+            answer_now: false,
+        };
+        let mut moved = Vec::new();
+        let cap = request.max_bytes.min(self.config.fetch_max_bytes);
+        let mut budget = u64::try_from(cap).unwrap_or(0);
+        for (topic, partitions) in &request.topics {
+            let mut results = Vec::with_capacity(partitions.len());
+            for ask in partitions {
+                let id = TopicPartition::new(*topic, ask.partition);
+                let first = result.bytes == 0;
+                let read = self.read_partition(id, ask, request, budget, first, image, env);
+                let mut read = match read {
+                    Ok(read) => read,
+                    Err(error) => failed(ask.partition, error, self.leader_hint(id, error, image)),
+                };
+                if update_follower
+                    && request.replica_id >= 0
+                    && read.error.is_none()
+                    && read.diverging_epoch.is_none()
+                {
+                    match self.follower_fetched(id, ask, request, image, env) {
+                        Ok(true) => moved.push(id),
+                        Ok(false) => {}
+                        Err(error) => read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
+                    }
+                }
+                let len = read.records.len() as u64;
+                result.bytes += len;
+                budget = budget.saturating_sub(len);
+                result.answer_now |= !read.error.is_none() || read.diverging_epoch.is_some();
+                results.push(read);
+            }
+            result.topics.push((*topic, results));
+        }
+        (result, moved)
+    }
+
+    fn leader_hint(
+        &self,
+        id: TopicPartition,
+        error: ErrorCode,
+        image: &MetadataImage,
+    ) -> (BrokerId, LeaderEpoch) {
+        match image.partition(id) {
+            Some(state)
+                if matches!(
+                    error,
+                    ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+                ) =>
+            {
+                (state.leader, state.leader_epoch)
+            }
+            _ => (NO_BROKER, NO_EPOCH),
+        }
+    }
+
+    fn follower_fetched(
+        &mut self,
+        id: TopicPartition,
+        ask: &FetchPartition,
+        request: &FetchRequest,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> Result<bool, ErrorCode> {
+        let replica = self.replicas.get_mut(&id).expect("it was just read");
+        let had_proposal = replica.partition.pending().is_some();
+        let moved = replica.partition.update_follower(
+            request.replica_id,
+            request.replica_epoch,
+            ask.fetch_offset,
+            image,
+            env,
+        )?;
+        if !had_proposal && replica.partition.pending().is_some() {
+            self.upcalls.push(Upcall::ProposeIsr(id));
+        }
+        Ok(moved)
+    }
+
+    /// `Partition.fetchRecords` and `readRecords`.
+    #[allow(clippy::too_many_arguments)] // the request's own parts, read in one place
+    fn read_partition(
+        &mut self,
+        id: TopicPartition,
+        ask: &FetchPartition,
+        request: &FetchRequest,
+        budget: u64,
+        first: bool,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> Result<FetchPartitionResult, ErrorCode> {
+        let replica = self.replicas.get(&id).ok_or_else(|| {
+            if image.topic(id.topic).is_none() {
+                ErrorCode::UnknownTopicId
+            } else if image.partition(id).is_none() {
+                ErrorCode::UnknownTopicOrPartition
+            } else {
+                ErrorCode::NotLeaderOrFollower
+            }
+        })?;
+        let partition = &replica.partition;
+        partition.check_leader_epoch(ask.current_leader_epoch, true)?;
+        let from_follower = request.replica_id >= 0;
+        if from_follower
+            && !partition
+                .remotes()
+                .iter()
+                .any(|r| r.broker == request.replica_id)
+        {
+            return Err(ErrorCode::UnknownLeaderEpoch);
+        }
+        let log = &partition.log;
+        let mut result = FetchPartitionResult {
+            partition: ask.partition,
+            error: ErrorCode::None,
+            high_watermark: log.high_watermark,
+            last_stable_offset: log.high_watermark,
+            log_start_offset: log.log_start_offset(),
+            diverging_epoch: None,
+            current_leader: (NO_BROKER, NO_EPOCH),
+            records: Bytes::new(),
+        };
+        if from_follower {
+            result.diverging_epoch =
+                partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset)?;
+            if result.diverging_epoch.is_some() {
+                return Ok(result);
+            }
+        }
+        let upper_bound = if from_follower {
+            log.log_end_offset()
+        } else {
+            log.high_watermark
+        };
+        let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0)) as i32;
+        match log.read(ask.fetch_offset, limit, upper_bound, env.disk, first) {
+            Ok(records) => result.records = records,
+            Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
+            Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
+        }
+        Ok(result)
+    }
+
+    /// The log of a partition grew: fetches that wait for it may be done.
+    pub(super) fn complete_fetches(
+        &mut self,
+        id: TopicPartition,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        for waiting in self.purgatory.watching(id) {
+            if let Some(Delayed::Fetch(_)) = self.purgatory.get(waiting) {
+                self.recheck_fetch(waiting, image, env);
+            }
+        }
+    }
+
+    /// `DelayedFetch.tryComplete`.
+    pub(super) fn recheck_fetch(&mut self, waiting: u64, image: &MetadataImage, env: &mut Env<'_>) {
+        let Some(Delayed::Fetch(fetch)) = self.purgatory.get(waiting) else {
+            return;
+        };
+        if self.is_fetch_ready(&fetch.request) {
+            let Some(Delayed::Fetch(fetch)) = self.purgatory.take(waiting) else {
+                unreachable!("seen above");
+            };
+            self.answer_fetch(fetch, image, env);
+        }
+    }
+
+    fn is_fetch_ready(&self, request: &FetchRequest) -> bool {
+        let from_follower = request.replica_id >= 0;
+        let mut available = 0u64;
+        for (topic, partitions) in &request.topics {
+            for ask in partitions {
+                let id = TopicPartition::new(*topic, ask.partition);
+                let Some(replica) = self.replicas.get(&id) else {
+                    return true;
+                };
+                let partition = &replica.partition;
+                if partition
+                    .check_leader_epoch(ask.current_leader_epoch, true)
+                    .is_err()
+                {
+                    return true;
+                }
+                let log = &partition.log;
+                let end = if from_follower {
+                    log.log_end_offset()
+                } else {
+                    log.high_watermark
+                };
+                if ask.fetch_offset > end {
+                    // The leader's log was truncated below.
+                    return true;
+                }
+                let limit = u64::try_from(ask.partition_max_bytes).unwrap_or(0);
+                available += bytes_between(log, ask.fetch_offset, end).min(limit);
+                let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
+                if from_follower && !matches!(parted, Ok(None)) {
+                    return true;
+                }
+            }
+        }
+        available >= request.min_bytes.max(0) as u64
+    }
+
+    /// ListOffsets, for one partition (`Partition.fetchOffsetForTimestamp`).
+    pub fn list_offset(
+        &self,
+        id: TopicPartition,
+        ask: &ListOffsetsPartition,
+        replica_id: BrokerId,
+    ) -> Result<(i64, Offset, LeaderEpoch), ErrorCode> {
+        let replica = self
+            .replicas
+            .get(&id)
+            .ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let partition = &replica.partition;
+        partition.check_leader_epoch(ask.current_leader_epoch, true)?;
+        let log = &partition.log;
+        let from_consumer = replica_id < 0;
+        match ask.timestamp {
+            LATEST_TIMESTAMP => {
+                // Right after an election the high watermark may lag behind the start of the epoch.
+                if from_consumer && partition.high_watermark_lags_behind_epoch() {
+                    return Err(ErrorCode::OffsetNotAvailable);
+                }
+                let end = if from_consumer {
+                    log.high_watermark
+                } else {
+                    log.log_end_offset()
+                };
+                Ok((-1, end, partition.leader_epoch()))
+            }
+            EARLIEST_TIMESTAMP => {
+                let start = log.log_start_offset();
+                let epoch = log.epochs().epoch_for_offset(start).unwrap_or(NO_EPOCH);
+                Ok((-1, start, epoch))
+            }
+            _ => Err(ErrorCode::UnsupportedVersion),
+        }
+    }
+
+    /// OffsetForLeaderEpoch, for one partition (`Partition.lastOffsetForLeaderEpoch`).
+    pub fn epoch_end(&self, id: TopicPartition, ask: &EpochPartition) -> EpochEnd {
+        let mut end = EpochEnd {
+            partition: ask.partition,
+            error: ErrorCode::None,
+            leader_epoch: NO_EPOCH,
+            end_offset: -1,
+        };
+        match self.replicas.get(&id) {
+            None => end.error = ErrorCode::NotLeaderOrFollower,
+            Some(replica) => {
+                let partition = &replica.partition;
+                match partition.check_leader_epoch(ask.current_leader_epoch, true) {
+                    Err(error) => end.error = error,
+                    Ok(()) => {
+                        if let Some(found) = partition.end_offset_for_epoch(ask.leader_epoch) {
+                            (end.leader_epoch, end.end_offset) = found;
+                        }
+                    }
+                }
+            }
+        }
+        end
+    }
+}
+
+/// Bytes of the batches from the one that holds `from` up to the end offset.
+fn bytes_between(log: &PartitionLog, from: Offset, end: Offset) -> u64 {
+    log.batches_metadata_from(from)
+        .iter()
+        .take_while(|b| b.base_offset < end)
+        .map(|b| u64::from(b.size))
+        .sum()
+}
+
+fn failed(
+    partition: i32,
+    error: ErrorCode,
+    current_leader: (BrokerId, LeaderEpoch),
+) -> FetchPartitionResult {
+    FetchPartitionResult {
+        partition,
+        error,
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        diverging_epoch: None,
+        current_leader,
+        records: Bytes::new(),
+    }
+}

@@ -1,0 +1,527 @@
+//! What a follower does with its fetchers: ask, append, truncate (`AbstractFetcherThread.doWork`).
+
+use crate::bug::Bug;
+use crate::env::{ConnId, Env, Output, Queue};
+use crate::fact::Fact;
+use crate::ids::*;
+use crate::log::AppendError;
+use crate::replica::fetcher::{Asked, truncation_offset};
+use crate::replica::manager::{Append, ReplicaManager};
+use crate::time::{MICROS, millis};
+use crate::wire::*;
+
+/// A fetch response on its way through its partitions.
+#[derive(Debug)]
+pub struct FollowJob {
+    leader: BrokerId,
+    /// What was asked and answered, last first.
+    todo: Vec<(TopicPartition, FetchPartition, FetchPartitionResult)>,
+    /// The append whose flush is under way.
+    flushing: bool,
+}
+
+/// Service time of a response at the fetcher, beside its appends.
+const RESPONSE_COST: u64 = 20 * MICROS;
+
+impl ReplicaManager {
+    /// Every idle fetcher sends its next request.
+    pub fn fetch_all(&mut self, env: &mut Env<'_>) {
+        let leaders: Vec<BrokerId> = self.fetchers.keys().copied().collect();
+        for leader in leaders {
+            self.ask(leader, env);
+        }
+    }
+
+    /// `doWork`: asks the leader for what is next.
+    fn ask(&mut self, leader: BrokerId, env: &mut Env<'_>) {
+        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+            return;
+        };
+        if fetcher.asked != Asked::Nothing || fetcher.channel.is_busy() {
+            return;
+        }
+        let timeout = millis(self.config.replica_socket_timeout_ms);
+        let asker = (self.local, self.broker_epoch);
+        if let Some(id) = fetcher.out_of_range.pop() {
+            fetcher.asked = Asked::LeaderEnd(id);
+            let request =
+                list_offset_request(asker.0, &self.replicas[&id].partition, LATEST_TIMESTAMP);
+            fetcher.channel.send(request, timeout, env);
+            return;
+        }
+        let replicas = &self.replicas;
+        let ready = fetcher.ready(
+            env.now,
+            |id| replicas[&id].partition.log.log_start_offset(),
+            self.config.replica_fetch_max_bytes,
+        );
+        if ready.is_empty() {
+            // All of them back off: wake up for the first.
+            if let Some(at) = fetcher.next_ready()
+                && fetcher.wake_at.is_none_or(|w| w > at || w <= env.now)
+            {
+                fetcher.wake_at = Some(at);
+                let token = crate::env::TimerToken(self.fetcher_timer_kind() | leader as u64);
+                env.timer_in(at.saturating_sub(env.now), token);
+            }
+            return;
+        }
+        let mut topics: ByTopicId<FetchPartition> = Vec::new();
+        for (id, ask) in &ready {
+            match topics.last_mut() {
+                Some((topic, asks)) if *topic == id.topic => asks.push(*ask),
+                _ => topics.push((id.topic, vec![*ask])),
+            }
+        }
+        let request = FetchRequest {
+            replica_id: asker.0,
+            replica_epoch: asker.1,
+            max_wait_ms: self.config.replica_fetch_wait_max_ms as i32,
+            min_bytes: self.config.replica_fetch_min_bytes,
+            max_bytes: self.config.replica_fetch_response_max_bytes,
+            isolation_level: 0,
+            topics,
+        };
+        fetcher.asked = Asked::Fetch(ready);
+        fetcher.channel.send(Request::Fetch(request), timeout, env);
+    }
+
+    /// The fetcher that owns a connection.
+    pub fn fetcher_of(&self, conn: ConnId) -> Option<BrokerId> {
+        self.fetchers
+            .values()
+            .find(|f| f.channel.owns(conn))
+            .map(|f| f.leader)
+    }
+
+    /// A fetcher's connection is established.
+    pub fn fetcher_connected(&mut self, leader: BrokerId, env: &mut Env<'_>) {
+        if let Some(fetcher) = self.fetchers.get_mut(&leader) {
+            fetcher.channel.on_connected(env);
+        }
+    }
+
+    /// A fetcher's connection is gone.
+    pub fn fetcher_closed(&mut self, leader: BrokerId, env: &mut Env<'_>) {
+        if let Some(fetcher) = self.fetchers.get_mut(&leader)
+            && fetcher.channel.on_closed(env)
+        {
+            self.fetch_failed(leader, env);
+        }
+    }
+
+    /// A fetcher's timer fired: a timeout, or the end of a back-off.
+    pub fn fetcher_timer(&mut self, leader: BrokerId, env: &mut Env<'_>) {
+        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+            return;
+        };
+        if fetcher.wake_at.is_some_and(|at| at <= env.now) {
+            fetcher.wake_at = None;
+        }
+        if fetcher.channel.on_timer(env) {
+            self.fetch_failed(leader, env);
+        } else {
+            self.ask(leader, env);
+        }
+    }
+
+    /// The request failed as a whole: all partitions back off (`replica.fetch.backoff.ms`).
+    fn fetch_failed(&mut self, leader: BrokerId, env: &mut Env<'_>) {
+        let until = env.now + millis(self.config.replica_fetch_backoff_ms);
+        let fetcher = self.fetchers.get_mut(&leader).expect("the caller has it");
+        match std::mem::replace(&mut fetcher.asked, Asked::Nothing) {
+            Asked::LeaderEnd(id) | Asked::LeaderStart(id, _) => {
+                if let Some(state) = fetcher.partitions.get_mut(&id) {
+                    state.delayed_until = until;
+                }
+            }
+            _ => {
+                for state in fetcher.partitions.values_mut() {
+                    state.delayed_until = until;
+                }
+            }
+        }
+        self.ask(leader, env);
+    }
+
+    /// A response arrived at a fetcher; it waits for the fetcher's turn.
+    pub fn fetcher_received(
+        &mut self,
+        leader: BrokerId,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) {
+        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+            return;
+        };
+        if fetcher.channel.on_response(correlation) {
+            fetcher.response = Some(response);
+            env.serve(Queue::ReplicaFetcher(leader), RESPONSE_COST);
+        }
+    }
+
+    /// The fetcher handles the response that it has.
+    pub fn serve_fetcher(&mut self, leader: BrokerId, env: &mut Env<'_>) {
+        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+            return;
+        };
+        let Some(response) = fetcher.response.take() else {
+            return;
+        };
+        let asked = std::mem::replace(&mut fetcher.asked, Asked::Nothing);
+        match (asked, response) {
+            (Asked::Fetch(asked), Response::Fetch(response)) => {
+                if !response.error.is_none() {
+                    self.fetch_failed(leader, env);
+                    return;
+                }
+                let mut todo: Vec<_> = asked
+                    .into_iter()
+                    .filter_map(|(id, ask)| {
+                        let (_, results) = response.topics.iter().find(|(t, _)| *t == id.topic)?;
+                        let result = results.iter().find(|r| r.partition == id.partition)?;
+                        Some((id, ask, result.clone()))
+                    })
+                    .collect();
+                todo.reverse();
+                fetcher.asked = Asked::Processing;
+                let job = FollowJob {
+                    leader,
+                    todo,
+                    flushing: false,
+                };
+                self.run_follow(job, false, env);
+            }
+            (Asked::LeaderEnd(id), Response::ListOffsets(response)) => {
+                self.leader_end_known(leader, id, &response, env);
+            }
+            (Asked::LeaderStart(id, end), Response::ListOffsets(response)) => {
+                self.leader_start_known(leader, id, end, &response, env);
+            }
+            (asked, response) => panic!(
+                "the fetcher from broker {leader} asked {asked:?} and got {:?}",
+                response.api()
+            ),
+        }
+    }
+
+    /// Handles one partition after the other; stops at a lock or a flush and is continued.
+    pub(super) fn run_follow(&mut self, mut job: FollowJob, flushed: bool, env: &mut Env<'_>) {
+        if flushed {
+            assert!(job.flushing, "a flush was under way");
+            job.flushing = false;
+            let (id, _, result) = job.todo.pop().expect("its partition is still listed");
+            self.copied(job.leader, id, &result, env);
+        }
+        while let Some((id, ask, result)) = job.todo.last() {
+            let id = *id;
+            // A partition that was removed, re-added or truncated meanwhile is not the one that was
+            // asked for: its fetch offset or its epoch differs.
+            let current = self
+                .fetchers
+                .get(&job.leader)
+                .and_then(|f| f.partitions.get(&id))
+                .is_some_and(|s| {
+                    s.fetch_offset == ask.fetch_offset && s.leader_epoch == ask.current_leader_epoch
+                });
+            if !current {
+                job.todo.pop();
+                continue;
+            }
+            if !result.error.is_none() {
+                let error = result.error;
+                job.todo.pop();
+                self.fetch_error(job.leader, id, error, env);
+                continue;
+            }
+            if let Some((epoch, end)) = result.diverging_epoch {
+                job.todo.pop();
+                self.diverged(job.leader, id, epoch, end, env);
+                continue;
+            }
+            let replica = self.replicas.get_mut(&id).expect("it is fetched");
+            if replica.held.is_some() {
+                replica.queue.push_back(Append::Follow(job));
+                return;
+            }
+            if result.records.is_empty() {
+                let (_, _, result) = job.todo.pop().expect("seen above");
+                self.copied(job.leader, id, &result, env);
+                continue;
+            }
+            let partition = &mut replica.partition;
+            let flush_messages = partition.config.flush_messages;
+            let appended =
+                partition
+                    .log
+                    .append_as_follower(&result.records, flush_messages, env.disk);
+            match appended {
+                Ok(append) => {
+                    if let Some(append) = append {
+                        env.fact(Fact::Appended {
+                            partition: id,
+                            base_offset: append.base_offset,
+                            last_offset: append.last_offset,
+                            leader_epoch: partition.log.latest_epoch().unwrap_or(NO_EPOCH),
+                            as_leader: false,
+                        });
+                    }
+                    let flush_due = append.is_some_and(|a| a.flush_due);
+                    self.write_epochs(id, env);
+                    if flush_due && self.bug != Some(Bug::SkipFlush) {
+                        job.flushing = true;
+                        self.hold_for_flush(id, Append::Follow(job), env);
+                        return;
+                    }
+                    let (_, _, result) = job.todo.pop().expect("seen above");
+                    self.copied(job.leader, id, &result, env);
+                }
+                Err(AppendError::Disk(_)) => {
+                    env.out.push(Output::Halt);
+                    return;
+                }
+                Err(AppendError::CorruptRecord(_)) => {
+                    // Tried again after a back-off.
+                    job.todo.pop();
+                    self.back_off(job.leader, id, env);
+                }
+                Err(_) => {
+                    // `markPartitionFailed`: not fetched any more until its leader epoch changes.
+                    job.todo.pop();
+                    if let Some(fetcher) = self.fetchers.get_mut(&job.leader) {
+                        fetcher.partitions.remove(&id);
+                    }
+                }
+            }
+        }
+        if let Some(fetcher) = self.fetchers.get_mut(&job.leader)
+            && fetcher.asked == Asked::Processing
+        {
+            fetcher.asked = Asked::Nothing;
+        }
+        self.ask(job.leader, env);
+    }
+
+    /// `processPartitionData` after its append: the high watermark, and the next offset to ask for.
+    fn copied(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        result: &FetchPartitionResult,
+        env: &mut Env<'_>,
+    ) {
+        let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
+        let log_end = partition.log.log_end_offset();
+        if let Some(offset) = partition
+            .log
+            .maybe_update_high_watermark(result.high_watermark)
+        {
+            env.fact(Fact::HighWatermark {
+                partition: id,
+                offset,
+                as_leader: false,
+            });
+        }
+        let epoch = partition.log.latest_epoch();
+        if let Some(state) = self
+            .fetchers
+            .get_mut(&leader)
+            .and_then(|f| f.partitions.get_mut(&id))
+            && !result.records.is_empty()
+        {
+            state.fetch_offset = log_end;
+            state.last_fetched_epoch = epoch.unwrap_or(NO_EPOCH);
+        }
+    }
+
+    fn fetch_error(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        error: ErrorCode,
+        env: &mut Env<'_>,
+    ) {
+        match error {
+            ErrorCode::OffsetOutOfRange => {
+                let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
+                fetcher.out_of_range.push(id);
+            }
+            // The follower is behind: it waits for the metadata that says so (`onPartitionFenced`).
+            ErrorCode::FencedLeaderEpoch => {
+                let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
+                fetcher.partitions.remove(&id);
+            }
+            _ => self.back_off(leader, id, env),
+        }
+    }
+
+    fn back_off(&mut self, leader: BrokerId, id: TopicPartition, env: &mut Env<'_>) {
+        let until = env.now + millis(self.config.replica_fetch_backoff_ms);
+        if let Some(state) = self
+            .fetchers
+            .get_mut(&leader)
+            .and_then(|f| f.partitions.get_mut(&id))
+        {
+            state.delayed_until = until;
+        }
+    }
+
+    /// `truncateOnFetchResponse`: the logs part; cut the own one and ask again.
+    fn diverged(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        epoch: LeaderEpoch,
+        end: Offset,
+        env: &mut Env<'_>,
+    ) {
+        let offset = truncation_offset(&self.replicas[&id].partition, epoch, end);
+        self.truncate(leader, id, offset, env);
+    }
+
+    /// Cuts the log of a replica that follows `leader`.
+    pub(super) fn truncate(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        to: Offset,
+        env: &mut Env<'_>,
+    ) {
+        let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
+        let from = partition.log.log_end_offset();
+        let high_watermark = partition.log.high_watermark;
+        if partition.log.truncate_to(to, env.disk).is_err() {
+            env.out.push(Output::Halt);
+            return;
+        }
+        let to = partition.log.log_end_offset();
+        if to < from {
+            env.fact(Fact::Truncated {
+                partition: id,
+                from,
+                to,
+                high_watermark,
+            });
+        }
+        let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
+        if let Some(state) = self
+            .fetchers
+            .get_mut(&leader)
+            .and_then(|f| f.partitions.get_mut(&id))
+        {
+            state.fetch_offset = to;
+            state.last_fetched_epoch = epoch;
+        }
+        self.write_epochs(id, env);
+    }
+
+    /// `fetchOffsetAndTruncate`: the leader's log end, after OFFSET_OUT_OF_RANGE.
+    fn leader_end_known(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        response: &ListOffsetsResponse,
+        env: &mut Env<'_>,
+    ) {
+        let fetched = self.fetchers[&leader].partitions.contains_key(&id);
+        match only_offset(response) {
+            Ok(leader_end) if fetched => {
+                let log_end = self.replicas[&id].partition.log.log_end_offset();
+                if leader_end < log_end {
+                    self.truncate(leader, id, leader_end, env);
+                } else {
+                    let timeout = millis(self.config.replica_socket_timeout_ms);
+                    let partition = &self.replicas[&id].partition;
+                    let request = list_offset_request(self.local, partition, EARLIEST_TIMESTAMP);
+                    let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
+                    fetcher.asked = Asked::LeaderStart(id, leader_end);
+                    fetcher.channel.send(request, timeout, env);
+                    return;
+                }
+            }
+            _ => self.back_off(leader, id, env),
+        }
+        self.ask(leader, env);
+    }
+
+    fn leader_start_known(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        leader_end: Offset,
+        response: &ListOffsetsResponse,
+        env: &mut Env<'_>,
+    ) {
+        let fetched = self.fetchers[&leader].partitions.contains_key(&id);
+        match only_offset(response) {
+            Ok(leader_start) if fetched => {
+                let partition = &mut self.replicas.get_mut(&id).expect("fetched").partition;
+                let log_end = partition.log.log_end_offset();
+                assert!(leader_end >= log_end, "a shorter leader truncates");
+                if leader_start > log_end {
+                    let high_watermark = partition.log.high_watermark;
+                    if partition
+                        .log
+                        .truncate_fully_and_start_at(leader_start, env.disk)
+                        .is_err()
+                    {
+                        env.out.push(Output::Halt);
+                        return;
+                    }
+                    env.fact(Fact::Truncated {
+                        partition: id,
+                        from: log_end,
+                        to: leader_start,
+                        high_watermark,
+                    });
+                    self.write_epochs(id, env);
+                }
+                let partition = &self.replicas[&id].partition;
+                let next = partition.log.log_end_offset().max(leader_start);
+                let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
+                let state = self
+                    .fetchers
+                    .get_mut(&leader)
+                    .and_then(|f| f.partitions.get_mut(&id))
+                    .expect("fetched");
+                state.fetch_offset = next;
+                state.last_fetched_epoch = epoch;
+            }
+            _ => self.back_off(leader, id, env),
+        }
+        self.ask(leader, env);
+    }
+}
+
+fn only_offset(response: &ListOffsetsResponse) -> Result<Offset, ErrorCode> {
+    let result = response
+        .topics
+        .first()
+        .and_then(|(_, results)| results.first())
+        .ok_or(ErrorCode::UnknownServerError)?;
+    if result.error.is_none() {
+        Ok(result.offset)
+    } else {
+        Err(result.error)
+    }
+}
+
+fn list_offset_request(
+    local: BrokerId,
+    partition: &crate::replica::Partition,
+    timestamp: i64,
+) -> Request {
+    Request::ListOffsets(ListOffsetsRequest {
+        replica_id: local,
+        isolation_level: 0,
+        topics: vec![(
+            partition.topic.clone(),
+            vec![ListOffsetsPartition {
+                partition: partition.id.partition,
+                current_leader_epoch: partition.leader_epoch(),
+                timestamp,
+            }],
+        )],
+    })
+}

@@ -1,0 +1,447 @@
+//! Appending as leader: `ReplicaManager.appendRecords` and `DelayedProduce`.
+//!
+//! A request is answered as one, when its slowest partition is done. Produce carries no leader
+//! epoch: a leader that does not know yet that it was replaced appends, and acknowledges acks=1.
+
+use crate::bug::Bug;
+use crate::controller::MetadataImage;
+use crate::env::{Env, Output};
+use crate::fact::Fact;
+use crate::ids::*;
+use crate::log::AppendError;
+use crate::replica::manager::{Append, ReplicaManager, Upcall};
+use crate::replica::partition::ReplicationProgress;
+use crate::replica::purgatory::{Asker, Delayed, DelayedProduce, ProduceStatus};
+use crate::wire::*;
+use bytes::Bytes;
+
+/// A Produce request on its way through its partitions.
+#[derive(Debug)]
+pub struct ProduceJob {
+    asker: Asker,
+    acks: i16,
+    timeout_ms: i32,
+    /// What is still to be appended, last first.
+    todo: Vec<(TopicPartition, Bytes)>,
+    done: Vec<ProduceStatus>,
+    /// The append whose flush is under way: base, last offset, and whether it is a duplicate.
+    flushing: Option<(Offset, Offset)>,
+    /// Partitions appended to, and whether their high watermark moved.
+    touched: Vec<(TopicPartition, bool)>,
+}
+
+impl ReplicaManager {
+    /// Takes a Produce request.
+    pub fn produce(
+        &mut self,
+        asker: Asker,
+        request: ProduceRequest,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let mut todo: Vec<(TopicPartition, Bytes)> = request
+            .topics
+            .into_iter()
+            .flat_map(|(topic, partitions)| {
+                partitions
+                    .into_iter()
+                    .map(move |p| (TopicPartition::new(topic, p.partition), p.records))
+            })
+            .collect();
+        todo.reverse();
+        let job = ProduceJob {
+            asker,
+            acks: request.acks,
+            timeout_ms: request.timeout_ms,
+            done: Vec::with_capacity(todo.len()),
+            todo,
+            flushing: None,
+            touched: Vec::new(),
+        };
+        self.run_produce(job, false, image, env);
+    }
+
+    /// Appends to one partition after the other; stops at a lock or a flush and is continued.
+    pub(super) fn run_produce(
+        &mut self,
+        mut job: ProduceJob,
+        flushed: bool,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        if flushed {
+            let (base, last) = job.flushing.take().expect("a flush was under way");
+            let (id, _) = job.todo.pop().expect("its partition is still listed");
+            self.appended(&mut job, id, base, last, image, env);
+        }
+        while let Some((id, records)) = job.todo.last() {
+            let id = *id;
+            let Some(replica) = self.replicas.get_mut(&id) else {
+                let error = if image.topic(id.topic).is_none() {
+                    ErrorCode::UnknownTopicId
+                } else if image.partition(id).is_none() {
+                    ErrorCode::UnknownTopicOrPartition
+                } else {
+                    ErrorCode::NotLeaderOrFollower
+                };
+                job.todo.pop();
+                self.failed(&mut job, id, error, image, env);
+                continue;
+            };
+            if let Err(error) = replica.partition.admits(job.acks) {
+                job.todo.pop();
+                self.failed(&mut job, id, error, image, env);
+                continue;
+            }
+            if replica.held.is_some() {
+                replica.queue.push_back(Append::Produce(job));
+                return;
+            }
+            let partition = &mut replica.partition;
+            let epoch = partition.leader_epoch();
+            let (log, config) = (&mut partition.log, &partition.config);
+            match log.append_as_leader(records, epoch, config, env.wall_ms, env.disk) {
+                Ok(append) => {
+                    let (base, last) = (append.base_offset, append.last_offset);
+                    if !append.duplicate {
+                        env.fact(Fact::Appended {
+                            partition: id,
+                            base_offset: base,
+                            last_offset: last,
+                            leader_epoch: epoch,
+                            as_leader: true,
+                        });
+                    }
+                    self.write_epochs(id, env);
+                    if append.flush_due && self.bug != Some(Bug::SkipFlush) {
+                        // Followers may read it before the flush is done.
+                        self.complete_fetches(id, image, env);
+                        job.flushing = Some((base, last));
+                        self.hold_for_flush(id, Append::Produce(job), env);
+                        return;
+                    }
+                    job.todo.pop();
+                    self.appended(&mut job, id, base, last, image, env);
+                }
+                Err(AppendError::Disk(_)) => {
+                    env.out.push(Output::Halt);
+                    return;
+                }
+                Err(refused) => {
+                    job.todo.pop();
+                    self.failed(&mut job, id, refused.error_code(), image, env);
+                }
+            }
+        }
+        self.produce_appended(job, image, env);
+    }
+
+    fn failed(
+        &mut self,
+        job: &mut ProduceJob,
+        id: TopicPartition,
+        error: ErrorCode,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        env.fact(Fact::ProduceAnswered {
+            partition: id,
+            base_offset: -1,
+            last_offset: -1,
+            acks: job.acks,
+            error,
+        });
+        // KIP-951: tell the client who leads.
+        let current_leader = match image.partition(id) {
+            Some(state) if error == ErrorCode::NotLeaderOrFollower => {
+                (state.leader, state.leader_epoch)
+            }
+            _ => (NO_BROKER, NO_EPOCH),
+        };
+        job.done.push(ProduceStatus {
+            partition: id,
+            result: ProducePartitionResult {
+                partition: id.partition,
+                error,
+                base_offset: -1,
+                log_start_offset: -1,
+                current_leader,
+            },
+            last_offset: -1,
+            pending: false,
+        });
+    }
+
+    fn appended(
+        &mut self,
+        job: &mut ProduceJob,
+        id: TopicPartition,
+        base_offset: Offset,
+        last_offset: Offset,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let replica = self.replicas.get_mut(&id).expect("it was appended to");
+        // The ISR may be this replica alone.
+        let moved = replica.partition.maybe_increment_high_watermark(image, env);
+        job.touched.push((id, moved));
+        job.done.push(ProduceStatus {
+            partition: id,
+            result: ProducePartitionResult {
+                partition: id.partition,
+                error: ErrorCode::None,
+                base_offset,
+                log_start_offset: replica.partition.log.log_start_offset(),
+                current_leader: (NO_BROKER, NO_EPOCH),
+            },
+            last_offset,
+            pending: job.acks == -1,
+        });
+    }
+
+    /// Every partition is appended to: wake who waits, then answer or wait.
+    fn produce_appended(&mut self, job: ProduceJob, image: &MetadataImage, env: &mut Env<'_>) {
+        for &(id, moved) in &job.touched {
+            if moved {
+                self.high_watermark_moved(id, image, env);
+            } else {
+                self.complete_fetches(id, image, env);
+            }
+        }
+        let mut delayed = DelayedProduce {
+            asker: job.asker,
+            partitions: job.done,
+        };
+        if job.acks == 0 {
+            // No response. After an error the connection is closed, so that the client refreshes its
+            // metadata (KafkaApis.handleProduceRequest).
+            let close = delayed.partitions.iter().any(|p| !p.result.error.is_none());
+            self.facts_of_success(&delayed, job.acks, env);
+            self.upcalls.push(Upcall::Respond {
+                asker: job.asker,
+                response: None,
+                close,
+            });
+            return;
+        }
+        if job.acks == 1 || self.bug == Some(Bug::AckBeforeReplication) {
+            delayed
+                .partitions
+                .iter_mut()
+                .for_each(|p| p.pending = false);
+            self.facts_of_success(&delayed, job.acks, env);
+            self.answer_produce(delayed);
+            return;
+        }
+        if self.try_complete_produce(&mut delayed, env) {
+            self.answer_produce(delayed);
+        } else {
+            let wait = Self::wait(job.timeout_ms);
+            let id = self
+                .purgatory
+                .park(Delayed::Produce(delayed), env.now.saturating_add(wait));
+            self.purgatory_timer(id, wait, env);
+        }
+    }
+
+    fn facts_of_success(&self, delayed: &DelayedProduce, acks: i16, env: &mut Env<'_>) {
+        for status in delayed
+            .partitions
+            .iter()
+            .filter(|p| p.result.error.is_none())
+        {
+            env.fact(Fact::ProduceAnswered {
+                partition: status.partition,
+                base_offset: status.result.base_offset,
+                last_offset: status.last_offset,
+                acks,
+                error: ErrorCode::None,
+            });
+        }
+    }
+
+    /// `DelayedProduce.tryComplete`: true when no partition waits any more.
+    fn try_complete_produce(&self, delayed: &mut DelayedProduce, env: &mut Env<'_>) -> bool {
+        for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
+            let progress = match self.replicas.get(&status.partition) {
+                Some(replica) => replica
+                    .partition
+                    .replication_progress(status.last_offset + 1),
+                None => ReplicationProgress::Decided(ErrorCode::UnknownTopicOrPartition),
+            };
+            if let ReplicationProgress::Decided(error) = progress {
+                decide(status, error, env);
+            }
+        }
+        delayed.partitions.iter().all(|p| !p.pending)
+    }
+
+    fn answer_produce(&mut self, delayed: DelayedProduce) {
+        let mut topics: ByTopicId<ProducePartitionResult> = Vec::new();
+        for status in delayed.partitions {
+            match topics.last_mut() {
+                Some((topic, results)) if *topic == status.partition.topic => {
+                    results.push(status.result)
+                }
+                _ => topics.push((status.partition.topic, vec![status.result])),
+            }
+        }
+        self.respond(delayed.asker, Response::Produce(ProduceResponse { topics }));
+    }
+
+    /// Something about a partition changed that waiting produces or fetches may have waited for.
+    pub(super) fn complete_delayed(
+        &mut self,
+        id: TopicPartition,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        for waiting in self.purgatory.watching(id) {
+            match self.purgatory.get(waiting) {
+                Some(Delayed::Produce(_)) => self.recheck_produce(waiting, env),
+                Some(Delayed::Fetch(_)) => self.recheck_fetch(waiting, image, env),
+                None => {}
+            }
+        }
+    }
+
+    fn recheck_produce(&mut self, waiting: u64, env: &mut Env<'_>) {
+        let Some(Delayed::Produce(mut delayed)) = self.purgatory.take_for_check(waiting) else {
+            unreachable!("the caller has seen a produce of this number");
+        };
+        if self.try_complete_produce(&mut delayed, env) {
+            self.purgatory.take(waiting);
+            self.answer_produce(delayed);
+        } else {
+            self.purgatory.put_back(waiting, Delayed::Produce(delayed));
+        }
+    }
+
+    /// A waiting request's time is over.
+    pub fn expire(&mut self, waiting: u64, image: &MetadataImage, env: &mut Env<'_>) {
+        match self.purgatory.take_expired(waiting, env.now) {
+            Some(Delayed::Produce(mut delayed)) => {
+                for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
+                    decide(status, ErrorCode::RequestTimedOut, env);
+                }
+                self.answer_produce(delayed);
+            }
+            Some(Delayed::Fetch(fetch)) => self.answer_fetch(fetch, image, env),
+            None => {}
+        }
+    }
+
+    /// A coordinator's records, appended with acks=1 as `CoordinatorPartitionWriter` does; the
+    /// coordinator itself waits for the high watermark.
+    pub fn append_for_coordinator(
+        &mut self,
+        id: TopicPartition,
+        job: u64,
+        records: Bytes,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let Some(replica) = self
+            .replicas
+            .get_mut(&id)
+            .filter(|r| r.partition.is_leader())
+        else {
+            let error = Err(ErrorCode::NotLeaderOrFollower);
+            self.upcalls.push(Upcall::CoordinatorAppended(job, error));
+            return;
+        };
+        let append = Append::Coordinator {
+            partition: id,
+            job,
+            records,
+        };
+        if replica.held.is_some() {
+            replica.queue.push_back(append);
+        } else {
+            self.continue_append(append, false, image, env);
+        }
+    }
+
+    pub(super) fn run_coordinator_append(
+        &mut self,
+        id: TopicPartition,
+        job: u64,
+        records: Bytes,
+        flushed: bool,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let replica = self
+            .replicas
+            .get_mut(&id)
+            .expect("checked when it was queued");
+        let partition = &mut replica.partition;
+        if !flushed {
+            if !partition.is_leader() {
+                let error = Err(ErrorCode::NotLeaderOrFollower);
+                self.upcalls.push(Upcall::CoordinatorAppended(job, error));
+                return;
+            }
+            let epoch = partition.leader_epoch();
+            let (log, config) = (&mut partition.log, &partition.config);
+            let appended = log.append_as_leader(&records, epoch, config, env.wall_ms, env.disk);
+            self.write_epochs(id, env);
+            let flush_due = match appended {
+                Ok(append) => {
+                    env.fact(Fact::Appended {
+                        partition: id,
+                        base_offset: append.base_offset,
+                        last_offset: append.last_offset,
+                        leader_epoch: epoch,
+                        as_leader: true,
+                    });
+                    append.flush_due
+                }
+                Err(AppendError::Disk(_)) => {
+                    env.out.push(Output::Halt);
+                    return;
+                }
+                Err(refused) => {
+                    let error = Err(refused.error_code());
+                    self.upcalls.push(Upcall::CoordinatorAppended(job, error));
+                    return;
+                }
+            };
+            if flush_due && self.bug != Some(Bug::SkipFlush) {
+                self.complete_fetches(id, image, env);
+                let again = Append::Coordinator {
+                    partition: id,
+                    job,
+                    records,
+                };
+                self.hold_for_flush(id, again, env);
+                return;
+            }
+        }
+        let partition = &mut self.replicas.get_mut(&id).expect("checked above").partition;
+        let end = partition.log.log_end_offset();
+        let moved = partition.maybe_increment_high_watermark(image, env);
+        self.upcalls.push(Upcall::CoordinatorAppended(job, Ok(end)));
+        if moved {
+            self.high_watermark_moved(id, image, env);
+        } else {
+            self.complete_fetches(id, image, env);
+        }
+    }
+}
+
+fn decide(status: &mut ProduceStatus, error: ErrorCode, env: &mut Env<'_>) {
+    status.pending = false;
+    status.result.error = error;
+    env.fact(Fact::ProduceAnswered {
+        partition: status.partition,
+        base_offset: status.result.base_offset,
+        last_offset: status.last_offset,
+        acks: -1,
+        error,
+    });
+    if !error.is_none() {
+        status.result.base_offset = -1;
+        status.result.log_start_offset = -1;
+    }
+}

@@ -1,0 +1,272 @@
+//! What a broker does with each API: `KafkaApis`.
+
+use crate::broker::Run;
+use crate::env::Env;
+use crate::fact::Fact;
+use crate::group::offsets::commit_response;
+use crate::group::{OFFSETS_TOPIC, partition_for};
+use crate::ids::*;
+use crate::replica::purgatory::Asker;
+use crate::wire::*;
+
+impl Run {
+    /// A request handler takes a request.
+    pub(crate) fn handle(&mut self, asker: Asker, request: Request, env: &mut Env<'_>) {
+        match request {
+            Request::Produce(request) => self.replicas.produce(asker, request, &self.image, env),
+            Request::Fetch(request) => self.replicas.fetch(asker, request, &self.image, env),
+            Request::ListOffsets(request) => {
+                let response = self.list_offsets(&request);
+                self.respond(asker, response, env);
+            }
+            Request::OffsetForLeaderEpoch(request) => {
+                let response = self.epoch_ends(&request);
+                self.respond(asker, response, env);
+            }
+            Request::Metadata(request) => {
+                let response = self.metadata(&request);
+                self.respond(asker, response, env);
+            }
+            Request::FindCoordinator(request) => {
+                let response = self.find_coordinator(request);
+                self.respond(asker, response, env);
+            }
+            Request::OffsetCommit(request) => self.offset_commit(asker, request, env),
+            Request::OffsetFetch(request) => {
+                let response = self.offset_fetch(&request);
+                self.respond(asker, response, env);
+            }
+            Request::InitProducerId(_) => {
+                let response = self.init_producer_id(env);
+                self.respond(asker, response, env);
+            }
+            Request::ApiVersions(_) => {
+                let apis = CLIENT_APIS
+                    .iter()
+                    .map(|api| (*api as i16, 0, api.version()));
+                let response = ApiVersionsResponse {
+                    error: ErrorCode::None,
+                    apis: apis.collect(),
+                };
+                self.respond(asker, Response::ApiVersions(response), env);
+            }
+            Request::AlterPartition(_)
+            | Request::BrokerRegistration(_)
+            | Request::BrokerHeartbeat(_)
+            | Request::AllocateProducerIds(_) => {
+                panic!(
+                    "the controller's request {:?} reached a broker",
+                    request.api()
+                )
+            }
+        }
+    }
+
+    fn id_of(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
+        let topic = self.image.topic_by_name(topic)?;
+        let id = TopicPartition::new(topic.id, partition);
+        self.image.partition(id).map(|_| id)
+    }
+
+    fn list_offsets(&self, request: &ListOffsetsRequest) -> Response {
+        let topics = request.topics.iter().map(|(topic, asks)| {
+            let results = asks.iter().map(|ask| {
+                let found = self
+                    .id_of(topic, ask.partition)
+                    .ok_or(ErrorCode::UnknownTopicOrPartition)
+                    .and_then(|id| self.replicas.list_offset(id, ask, request.replica_id));
+                let (error, (timestamp, offset, leader_epoch)) = match found {
+                    Ok(found) => (ErrorCode::None, found),
+                    Err(error) => (error, (-1, -1, NO_EPOCH)),
+                };
+                ListOffsetsPartitionResult {
+                    partition: ask.partition,
+                    error,
+                    timestamp,
+                    offset,
+                    leader_epoch,
+                }
+            });
+            (topic.clone(), results.collect())
+        });
+        Response::ListOffsets(ListOffsetsResponse {
+            topics: topics.collect(),
+        })
+    }
+
+    fn epoch_ends(&self, request: &OffsetForLeaderEpochRequest) -> Response {
+        let topics = request.topics.iter().map(|(topic, asks)| {
+            let results = asks
+                .iter()
+                .map(|ask| match self.id_of(topic, ask.partition) {
+                    Some(id) => self.replicas.epoch_end(id, ask),
+                    None => EpochEnd {
+                        partition: ask.partition,
+                        error: ErrorCode::UnknownTopicOrPartition,
+                        leader_epoch: NO_EPOCH,
+                        end_offset: -1,
+                    },
+                });
+            (topic.clone(), results.collect())
+        });
+        Response::OffsetForLeaderEpoch(OffsetForLeaderEpochResponse {
+            topics: topics.collect(),
+        })
+    }
+
+    /// `KRaftMetadataCache`: a leader that is not alive counts as none.
+    fn metadata(&self, request: &MetadataRequest) -> Response {
+        let all: Vec<TopicName>;
+        let names = match &request.topics {
+            Some(names) => names,
+            None => {
+                all = self.image.topic_ids().keys().cloned().collect();
+                &all
+            }
+        };
+        let topics = names.iter().map(|name| self.topic_metadata(name));
+        let alive = self.image.brokers().values().filter(|b| !b.fenced);
+        let brokers: Vec<BrokerId> = alive.map(|b| b.id).collect();
+        // Any alive broker stands for the controller, which clients cannot reach (KIP-590).
+        let controller = brokers.first().copied().unwrap_or(NO_BROKER);
+        Response::Metadata(MetadataResponse {
+            topics: topics.collect(),
+            brokers,
+            controller,
+        })
+    }
+
+    fn topic_metadata(&self, name: &TopicName) -> TopicMetadata {
+        let Some(topic) = self.image.topic_by_name(name) else {
+            return TopicMetadata {
+                error: ErrorCode::UnknownTopicOrPartition,
+                name: name.clone(),
+                id: TopicId(0),
+                partitions: Vec::new(),
+            };
+        };
+        let partitions = topic.partitions.iter().map(|(&index, state)| {
+            let alive = self.image.broker(state.leader).is_some_and(|b| !b.fenced);
+            PartitionMetadata {
+                error: if alive {
+                    ErrorCode::None
+                } else {
+                    ErrorCode::LeaderNotAvailable
+                },
+                partition: index,
+                leader: if alive { state.leader } else { NO_BROKER },
+                leader_epoch: state.leader_epoch,
+                replicas: state.replicas.clone(),
+                isr: state.isr.clone(),
+            }
+        });
+        TopicMetadata {
+            error: ErrorCode::None,
+            name: name.clone(),
+            id: topic.id,
+            partitions: partitions.collect(),
+        }
+    }
+
+    fn find_coordinator(&self, request: FindCoordinatorRequest) -> Response {
+        let leader = self.image.topic_by_name(OFFSETS_TOPIC).and_then(|topic| {
+            let partition = partition_for(&request.group, topic.partitions.len() as i32);
+            let leader = topic.partitions.get(&partition)?.leader;
+            self.image
+                .broker(leader)
+                .filter(|b| !b.fenced)
+                .map(|_| leader)
+        });
+        Response::FindCoordinator(FindCoordinatorResponse {
+            group: request.group,
+            node: leader.unwrap_or(NO_BROKER),
+            error: match leader {
+                Some(_) => ErrorCode::None,
+                None => ErrorCode::CoordinatorNotAvailable,
+            },
+        })
+    }
+
+    fn offsets_partition_for(&self, group: &str) -> Option<i32> {
+        let topic = self.image.topic_by_name(OFFSETS_TOPIC)?;
+        Some(partition_for(group, topic.partitions.len() as i32))
+    }
+
+    fn offset_commit(&mut self, asker: Asker, request: OffsetCommitRequest, env: &mut Env<'_>) {
+        let shard = self
+            .offsets_partition_for(&request.group)
+            .and_then(|partition| Some((partition, self.offsets_id(partition)?)));
+        let Some((partition, id)) = shard else {
+            let response = commit_response(&request, ErrorCode::CoordinatorNotAvailable);
+            self.respond(asker, response, env);
+            return;
+        };
+        match self.offsets.commit(asker, partition, request, env) {
+            Ok(append) => self.replicas.append_for_coordinator(
+                id,
+                append.job,
+                append.records,
+                &self.image,
+                env,
+            ),
+            Err((asker, response)) => self.respond(asker, response, env),
+        }
+    }
+
+    fn offset_fetch(&self, request: &OffsetFetchRequest) -> Response {
+        let shard = self
+            .offsets_partition_for(&request.group)
+            .and_then(|partition| Some((partition, self.offsets_id(partition)?)));
+        match shard {
+            Some((partition, id)) => {
+                self.offsets
+                    .fetch(partition, request, self.high_watermark(id))
+            }
+            None => Response::OffsetFetch(OffsetFetchResponse {
+                group: request.group.clone(),
+                error: ErrorCode::CoordinatorNotAvailable,
+                topics: Vec::new(),
+            }),
+        }
+    }
+
+    /// A producer without transactional id always gets a new id (`TransactionCoordinator`), from a
+    /// block that the controller gave (`RPCProducerIdManager`).
+    fn init_producer_id(&mut self, env: &mut Env<'_>) -> Response {
+        let (next, end) = self.producer_ids;
+        let response = if next < end {
+            self.producer_ids.0 += 1;
+            env.fact(Fact::ProducerIdAssigned {
+                producer_id: next,
+                epoch: 0,
+            });
+            InitProducerIdResponse {
+                error: ErrorCode::None,
+                producer_id: next,
+                producer_epoch: 0,
+            }
+        } else {
+            self.request_producer_ids(env);
+            InitProducerIdResponse {
+                error: ErrorCode::CoordinatorLoadInProgress,
+                producer_id: NO_PRODUCER_ID,
+                producer_epoch: -1,
+            }
+        };
+        Response::InitProducerId(response)
+    }
+}
+
+/// What a broker offers to clients.
+const CLIENT_APIS: [ApiKey; 10] = [
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::ApiVersions,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+];

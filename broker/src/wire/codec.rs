@@ -1,1 +1,0 @@
-//! Kafka's binary format.
