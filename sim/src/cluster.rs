@@ -123,7 +123,7 @@ impl Cluster {
                     let engine = Producer::new(config.clone(), bootstrap.clone(), bug);
                     Node::Producer(Box::new(engine))
                 }),
-                main: entry.main,
+                main: std::rc::Rc::new(entry.main),
             }));
         }
         let mut properties = spec.properties.consumer.clone();
@@ -148,7 +148,7 @@ impl Cluster {
                     let engine = Consumer::new(config.clone(), bootstrap.clone(), bug);
                     Node::Consumer(Box::new(engine))
                 }),
-                main: entry.main,
+                main: std::rc::Rc::new(entry.main),
             }));
         }
     }
