@@ -294,7 +294,7 @@ mod tests {
         let places = [
             "Seed 0x2a, fault family leader-crash",
             "12.345678 s  broker 1",
-            "7 messages LOST: P04 with acks=1 the leader acknowledged",
+            "7 messages LOST: P04 the leader had the record",
             "message 0 of producer 1, partition 0, acknowledged at offset 100",
             "- and 2 more",
             "1 message SKIPPED: unexplained",

@@ -290,7 +290,7 @@ mod tests {
         let out = render(&sample::every_kind(), Style::default());
         assert!(out.contains("[KAFKA-20554]"), "{out}");
         assert!(
-            out.contains("  P06  with acks=1 a leader cut from the controller"),
+            out.contains("  P06  with acks=0 or 1 a leader cut off from the controller"),
             "{out}"
         );
         assert!(!out.contains("  S02  "), "{out}");
