@@ -174,7 +174,7 @@ fn losses(losses: &[Loss], width: usize) -> String {
         let (id, why) = match mechanism {
             Some(mechanism) => {
                 let why = format!("{} [{}]", mechanism.sentence(), mechanism.source());
-                (mechanism.id(), why)
+                (format!("{}, {}", mechanism.id(), mechanism.name()), why)
             }
             None => (
                 "unexplained",
@@ -294,7 +294,8 @@ mod tests {
         let places = [
             "Seed 0x2a, fault family leader-crash",
             "12.345678 s  broker 1",
-            "7 messages LOST: P04 with acks=1 the leader acknowledged",
+            "7 messages LOST: P04, leader died before replication",
+            Mechanism::P04.sentence(),
             "message 0 of producer 1, partition 0, acknowledged at offset 100",
             "- and 2 more",
             "1 message SKIPPED: unexplained",

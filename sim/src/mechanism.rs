@@ -1,4 +1,11 @@
-//! The ways to lose a message: KAFKA's loss mechanisms by name.
+//! The ways to lose a message: loss mechanisms by name.
+//!
+//! The attribution names one for every message that was acknowledged and not consumed, from the
+//! events of the run alone; the guarantee model names those that a configuration allows under a
+//! fault family. Both mean by a name what [`Mechanism::sentence`] says.
+//!
+//! Not named here: what nothing in this cluster can cause yet (transactions, retention, compaction,
+//! destroyed disks, eligible leader replicas, several controllers).
 
 use serde::{Deserialize, Serialize};
 
@@ -32,85 +39,248 @@ pub enum Mechanism {
     C18,
 }
 
+/// What is known of one mechanism.
+struct Entry(
+    Mechanism,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+/// Id, name, sentence and source of every mechanism, in the order of the enum.
+const CATALOGUE: [Entry; 24] = [
+    Entry(
+        Mechanism::P01,
+        "P01",
+        "acks=0 lost on the way",
+        "With acks=0 the record counted as sent once it was handed to the socket, and the connection ended before the request reached the leader's process, or before it was served while that process lived on.",
+        "ProducerConfig acks; Sender.sendProduceRequest expects no response",
+    ),
+    Entry(
+        Mechanism::P02,
+        "P02",
+        "acks=0 behind a refused request",
+        "With acks=0 the broker refused an earlier request, which it can only say by closing the connection, and the requests already under way behind it went down with that connection; or it refused this one for another reason than leadership.",
+        "KafkaApis.handleProduceRequest closes the connection on an acks=0 error",
+    ),
+    Entry(
+        Mechanism::P03,
+        "P03",
+        "acks=0 to a broker that does not lead",
+        "With acks=0 the record went to a broker that did not lead the partition at that instant (any more, or yet), which refused it without an answer.",
+        "ReplicaManager.appendToLocalLog, NOT_LEADER_OR_FOLLOWER",
+    ),
+    Entry(
+        Mechanism::P04,
+        "P04",
+        "leader died before replication",
+        "The leader had the record (with acks=1: and acknowledged it alone), its process or machine died before every in-sync replica had copied it, another replica was elected, and the old leader truncated it on its return.",
+        "ProducerConfig acks=1; KIP-101 truncation on the leader epoch",
+    ),
+    Entry(
+        Mechanism::P05,
+        "P05",
+        "leadership moved before replication",
+        "With acks=0 or 1 and no fault at all: the controller moved the leadership to a member of the ISR that had not copied the record yet, and the old leader truncated it.",
+        "KAFKA-20554; preferred leader election in ReplicationControlManager",
+    ),
+    Entry(
+        Mechanism::P06,
+        "P06",
+        "written to a leader that the controller had given up",
+        "With acks=0 or 1 a leader cut off from the controller went on accepting records, another replica was elected meanwhile, and the old leader truncated them once it learned of it.",
+        "Produce carries no leader epoch; Partition.makeFollower after the heal",
+    ),
+    Entry(
+        Mechanism::P08,
+        "P08",
+        "acknowledged below min.insync.replicas, not visible",
+        "With acks=0 or 1 the leader took the record while its ISR was smaller than min.insync.replicas, so the high watermark stood still and no consumer could see it.",
+        "KAFKA-15583; Partition.maybeIncrementLeaderHW",
+    ),
+    Entry(
+        Mechanism::P19,
+        "P19",
+        "acks=0 waiting at a broker that died",
+        "With acks=0 the request had arrived at the leader and waited there unserved, with nothing to slow the producer down, when the leader's process or machine died.",
+        "SocketServer and RequestChannel queues; acks=0 has no backpressure",
+    ),
+    Entry(
+        Mechanism::P20,
+        "P20",
+        "acks=0 to a broker that does not know the topic yet",
+        "With acks=0 the record went to a broker that had not applied the metadata of the topic yet, and it was refused without an answer.",
+        "ReplicaManager.getPartitionOrError, UNKNOWN_TOPIC_OR_PARTITION",
+    ),
+    Entry(
+        Mechanism::P21,
+        "P21",
+        "idempotent producer goes on over a gap",
+        "After an election that lost acknowledged batches the idempotent producer met OUT_OF_ORDER_SEQUENCE_NUMBER, took a new epoch and went on, so that no callback told the application of the gap.",
+        "TransactionManager.handleFailedBatch, KIP-360",
+    ),
+    Entry(
+        Mechanism::R01,
+        "R01",
+        "the ISR's only copy is gone",
+        "The ISR had shrunk to the leader, which acknowledged alone (min.insync.replicas=1), and the leader's copy was lost with its disk.",
+        "BrokerConfig min.insync.replicas",
+    ),
+    Entry(
+        Mechanism::R02,
+        "R02",
+        "unclean election past a sole in-sync replica",
+        "The ISR had shrunk to one replica; while that one was away a replica from outside the ISR was elected and the others truncated to it.",
+        "unclean.leader.election.enable; PartitionChangeBuilder.electAnyLeader",
+    ),
+    Entry(
+        Mechanism::R03,
+        "R03",
+        "unclean election past several copies",
+        "At least min.insync.replicas=2 replicas had the record and were away when one that had left the ISR before came back first and was elected.",
+        "unclean.leader.election.enable; PartitionChangeBuilder.electAnyLeader",
+    ),
+    Entry(
+        Mechanism::R04,
+        "R04",
+        "unclean election past a living ISR",
+        "The in-sync replicas lived and went on committing, out of the controller's reach; it fenced them and elected a replica from outside the ISR.",
+        "unclean.leader.election.enable; BrokerHeartbeatManager",
+    ),
+    Entry(
+        Mechanism::R05,
+        "R05",
+        "last replica standing",
+        "The last member of the ISR lost power and with it records that it had not synced; without eligible leader replicas it stays in the ISR, leads again, and the replicas that had kept those records truncate to it.",
+        "KIP-966, last replica standing; PartitionChangeBuilder.build",
+    ),
+    Entry(
+        Mechanism::S01,
+        "S01",
+        "the only replica lost power",
+        "The partition has one replica, and its machine lost power before the record was synced.",
+        "UnifiedLog flush policy, log.flush.interval.messages",
+    ),
+    Entry(
+        Mechanism::S02,
+        "S02",
+        "every replica lost power",
+        "Every replica that had the record lost power before it was synced there.",
+        "UnifiedLog flush policy, log.flush.interval.messages; KIP-966 motivation",
+    ),
+    Entry(
+        Mechanism::C02,
+        "C02",
+        "auto-commit on close",
+        "Processing failed in the middle of a batch and close() committed the position behind all of it.",
+        "ConsumerCoordinator.maybeAutoCommitOffsetsSync on close",
+    ),
+    Entry(
+        Mechanism::C04,
+        "C04",
+        "committed before it was processed",
+        "The application committed the offset behind the record first and died before it had processed it.",
+        "KafkaConsumer documentation, at-most-once",
+    ),
+    Entry(
+        Mechanism::C05,
+        "C05",
+        "committed the position, not what was processed",
+        "The application left its loop over a batch early and called commitSync() without arguments, which commits the position behind the whole batch.",
+        "KafkaConsumer.commitSync commits SubscriptionState.allConsumed",
+    ),
+    Entry(
+        Mechanism::C12,
+        "C12",
+        "latest without a committed offset",
+        "The group had no committed offset for the partition when it started, and auto.offset.reset=latest put it behind the record.",
+        "ConsumerConfig auto.offset.reset; OffsetFetcher",
+    ),
+    Entry(
+        Mechanism::C14,
+        "C14",
+        "out of range after a truncation",
+        "The log was cut below the consumer's offset, the offset was out of range, and auto.offset.reset=latest put the consumer behind what was written since.",
+        "KIP-320; SubscriptionState.maybeValidatePositionForCurrentLeader",
+    ),
+    Entry(
+        Mechanism::C15,
+        "C15",
+        "the log grew past the offset again",
+        "The log was cut below the consumer's offset and had grown past it again before the consumer went on without a leader epoch, so that the new records in between were passed.",
+        "KIP-320; OffsetCommitRequest committed leader epoch",
+    ),
+    Entry(
+        Mechanism::C18,
+        "C18",
+        "the committed offset was lost",
+        "The partition of __consumer_offsets lost the group's commits in a power loss, the group started again without an offset, and auto.offset.reset=latest put it behind the record.",
+        "GroupCoordinatorService.groupMetadataTopicConfigs",
+    ),
+];
+
 impl Mechanism {
     /// Every mechanism, in the order of the catalogue.
-    pub const ALL: [Mechanism; 24] = [
-        Mechanism::P01,
-        Mechanism::P02,
-        Mechanism::P03,
-        Mechanism::P04,
-        Mechanism::P05,
-        Mechanism::P06,
-        Mechanism::P08,
-        Mechanism::P19,
-        Mechanism::P20,
-        Mechanism::P21,
-        Mechanism::R01,
-        Mechanism::R02,
-        Mechanism::R03,
-        Mechanism::R04,
-        Mechanism::R05,
-        Mechanism::S01,
-        Mechanism::S02,
-        Mechanism::C02,
-        Mechanism::C04,
-        Mechanism::C05,
-        Mechanism::C12,
-        Mechanism::C14,
-        Mechanism::C15,
-        Mechanism::C18,
-    ];
+    pub const ALL: [Mechanism; CATALOGUE.len()] = {
+        let mut all = [Mechanism::P01; CATALOGUE.len()];
+        let mut i = 0;
+        while i < all.len() {
+            all[i] = CATALOGUE[i].0;
+            i += 1;
+        }
+        all
+    };
 
-    /// Its id, as reports and the command line write it.
+    fn entry(self) -> &'static Entry {
+        let entry = &CATALOGUE[self as usize];
+        debug_assert_eq!(entry.0, self, "the catalogue is in the order of the enum");
+        entry
+    }
+
+    /// The id: a letter and a number.
     pub fn id(self) -> &'static str {
-        self.words().0
+        self.entry().1
     }
 
-    /// How the message is lost, in one sentence without its full stop.
+    /// A few words.
+    pub fn name(self) -> &'static str {
+        self.entry().2
+    }
+
+    /// What happens, exactly enough to tell it from its neighbours.
     pub fn sentence(self) -> &'static str {
-        self.words().1
+        self.entry().3
     }
 
-    /// Where it is known from: an issue, a KIP, a class of Kafka, or a configuration's documentation.
+    /// Where Kafka has it: a class, a KIP or an issue.
     pub fn source(self) -> &'static str {
-        self.words().2
+        self.entry().4
     }
 
-    /// The mechanism of that id.
+    /// The mechanism with that id.
     pub fn from_id(id: &str) -> Option<Mechanism> {
-        Mechanism::ALL
-            .into_iter()
-            .find(|mechanism| mechanism.id() == id)
+        Mechanism::ALL.into_iter().find(|m| m.id() == id)
     }
+}
 
-    #[rustfmt::skip] // one line a mechanism reads as the table that it is
-    fn words(self) -> (&'static str, &'static str, &'static str) {
-        use Mechanism::*;
-        match self {
-            P01 => ("P01", "with acks=0 a send counts as successful once it is handed to the socket; what the link or the dying leader drops is gone", "producer configuration, acks=0"),
-            P02 => ("P02", "with acks=0 a broker reports an error only by closing the connection, and everything pipelined behind it is dropped", "KafkaApis.handleProduceRequest"),
-            P03 => ("P03", "with acks=0 the producer goes on writing to a deposed leader until it refreshes its metadata, and every record is refused unheard", "producer configuration, acks=0 and metadata.max.age.ms"),
-            P04 => ("P04", "with acks=1 the leader acknowledged a record that no follower had fetched yet, and was lost; the next leader never had it", "producer configuration, acks=1"),
-            P05 => ("P05", "with acks=1 a planned move of the leadership leaves behind what the new leader had not fetched, without any fault", "KAFKA-20554"),
-            P06 => ("P06", "with acks=1 a leader cut from the controller goes on acknowledging; all of it is truncated once the link heals", "Produce requests carry no leader epoch"),
-            P08 => ("P08", "with acks=0 or 1 a record is acknowledged while the ISR is smaller than min.insync.replicas, so that the high watermark never passes it", "KAFKA-15583"),
-            P19 => ("P19", "acks=0 has no backpressure: requests wait in the sockets of a slow leader, and a crash takes all of them", "producer configuration, acks=0"),
-            P20 => ("P20", "with acks=0 a leader that has not applied the topic's metadata yet rejects the records, and nobody is told", "KafkaApis.handleProduceRequest"),
-            P21 => ("P21", "after an unclean election the producer bumps its epoch and goes on, without telling the application that acknowledged batches are gone", "TransactionManager, OUT_OF_ORDER_SEQUENCE_NUMBER"),
-            R01 => ("R01", "the ISR had shrunk to the leader, which acknowledged alone (min.insync.replicas=1), and its copy was lost", "min.insync.replicas"),
-            R02 => ("R02", "the ISR had shrunk to the leader, which acknowledged alone, and a replica outside the ISR was elected uncleanly", "unclean.leader.election.enable"),
-            R03 => ("R03", "an unclean election chose a replica outside the ISR while the members that had the record were down", "unclean.leader.election.enable"),
-            R04 => ("R04", "an unclean election replaced an ISR that was alive but cut from the controller, with all that it acknowledged meanwhile", "unclean.leader.election.enable"),
-            R05 => ("R05", "the last replica in the ISR lost its unflushed tail with its power and was elected again, and the others truncated to it", "KIP-966, last replica standing"),
-            S01 => ("S01", "the only replica (replication factor 1) lost with its power what it had not flushed", "log.flush.interval.messages"),
-            S02 => ("S02", "all replicas lost power before the record was flushed on any of them", "log.flush.interval.messages"),
-            C02 => ("C02", "with enable.auto.commit=true, close() after an exception commits the position behind records that were never processed", "ConsumerCoordinator.maybeAutoCommitOffsetsSync"),
-            C04 => ("C04", "the offset was committed before processing, and the consumer died in between", "consumer code: commit before processing"),
-            C05 => ("C05", "commitSync() without arguments commits the position of the whole batch, also when the loop was left early", "KafkaConsumer.commitSync"),
-            C12 => ("C12", "the group first started after the record was produced, and auto.offset.reset=latest skipped it", "auto.offset.reset"),
-            C14 => ("C14", "the log was truncated below the committed offset, and auto.offset.reset=latest skipped what was written since", "KIP-320, commits without leader epoch"),
-            C15 => ("C15", "the log was truncated and grew past the committed offset again, so the records between were skipped silently", "KIP-320, commits without leader epoch"),
-            C18 => ("C18", "the group's committed offset was lost with __consumer_offsets, and auto.offset.reset=latest skipped what it stood for", "offsets.topic.replication.factor"),
+impl std::fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_is_in_the_order_of_the_enum_and_its_ids_are_the_variants() {
+        for mechanism in Mechanism::ALL {
+            assert_eq!(CATALOGUE[mechanism as usize].0, mechanism);
+            assert_eq!(format!("{mechanism:?}"), mechanism.id());
+            assert_eq!(Mechanism::from_id(mechanism.id()), Some(mechanism));
+            assert!(mechanism.sentence().ends_with('.'));
         }
     }
 }
