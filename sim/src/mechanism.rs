@@ -54,168 +54,168 @@ const CATALOGUE: [Entry; 24] = [
         Mechanism::P01,
         "P01",
         "acks=0 lost on the way",
-        "With acks=0 the record counted as sent once it was handed to the socket, and the connection ended before the request reached the leader's process, or before it was served while that process lived on.",
+        "with acks=0 the record counted as sent once it was handed to the socket, and the connection ended before the request reached the leader's process, or before it was served while that process lived on",
         "ProducerConfig acks; Sender.sendProduceRequest expects no response",
     ),
     Entry(
         Mechanism::P02,
         "P02",
         "acks=0 behind a refused request",
-        "With acks=0 the broker refused an earlier request, which it can only say by closing the connection, and the requests already under way behind it went down with that connection; or it refused this one for another reason than leadership.",
+        "with acks=0 the broker refused an earlier request, which it can only say by closing the connection, and the requests already under way behind it went down with that connection; or it refused this one for another reason than leadership",
         "KafkaApis.handleProduceRequest closes the connection on an acks=0 error",
     ),
     Entry(
         Mechanism::P03,
         "P03",
         "acks=0 to a broker that does not lead",
-        "With acks=0 the record went to a broker that did not lead the partition at that instant (any more, or yet), which refused it without an answer.",
+        "with acks=0 the record went to a broker that did not lead the partition at that instant (any more, or yet), which refused it without an answer",
         "ReplicaManager.appendToLocalLog, NOT_LEADER_OR_FOLLOWER",
     ),
     Entry(
         Mechanism::P04,
         "P04",
         "leader died before replication",
-        "The leader had the record (with acks=1: and acknowledged it alone), its process or machine died before every in-sync replica had copied it, another replica was elected, and the old leader truncated it on its return.",
+        "the leader had the record (with acks=1: and acknowledged it alone), its process or machine died before every in-sync replica had copied it, another replica was elected, and the old leader truncated it on its return",
         "ProducerConfig acks=1; KIP-101 truncation on the leader epoch",
     ),
     Entry(
         Mechanism::P05,
         "P05",
         "leadership moved before replication",
-        "With acks=0 or 1 and no fault at all: the controller moved the leadership to a member of the ISR that had not copied the record yet, and the old leader truncated it.",
+        "with acks=0 or 1 and no fault at all: the controller moved the leadership to a member of the ISR that had not copied the record yet, and the old leader truncated it",
         "KAFKA-20554; preferred leader election in ReplicationControlManager",
     ),
     Entry(
         Mechanism::P06,
         "P06",
         "written to a leader that the controller had given up",
-        "With acks=0 or 1 a leader cut off from the controller went on accepting records, another replica was elected meanwhile, and the old leader truncated them once it learned of it.",
+        "with acks=0 or 1 a leader cut off from the controller went on accepting records, another replica was elected meanwhile, and the old leader truncated them once it learned of it",
         "Produce carries no leader epoch; Partition.makeFollower after the heal",
     ),
     Entry(
         Mechanism::P08,
         "P08",
         "acknowledged below min.insync.replicas, not visible",
-        "With acks=0 or 1 the leader took the record while its ISR was smaller than min.insync.replicas, so the high watermark stood still and no consumer could see it.",
+        "with acks=0 or 1 the leader took the record while its ISR was smaller than min.insync.replicas, so the high watermark stood still and no consumer could see it",
         "KAFKA-15583; Partition.maybeIncrementLeaderHW",
     ),
     Entry(
         Mechanism::P19,
         "P19",
         "acks=0 waiting at a broker that died",
-        "With acks=0 the request had arrived at the leader and waited there unserved, with nothing to slow the producer down, when the leader's process or machine died.",
+        "with acks=0 the request had arrived at the leader and waited there unserved, with nothing to slow the producer down, when the leader's process or machine died",
         "SocketServer and RequestChannel queues; acks=0 has no backpressure",
     ),
     Entry(
         Mechanism::P20,
         "P20",
         "acks=0 to a broker that does not know the topic yet",
-        "With acks=0 the record went to a broker that had not applied the metadata of the topic yet, and it was refused without an answer.",
+        "with acks=0 the record went to a broker that had not applied the metadata of the topic yet, and it was refused without an answer",
         "ReplicaManager.getPartitionOrError, UNKNOWN_TOPIC_OR_PARTITION",
     ),
     Entry(
         Mechanism::P21,
         "P21",
         "idempotent producer goes on over a gap",
-        "After an election that lost acknowledged batches the idempotent producer met OUT_OF_ORDER_SEQUENCE_NUMBER, took a new epoch and went on, so that no callback told the application of the gap.",
+        "after an election that lost acknowledged batches the idempotent producer met OUT_OF_ORDER_SEQUENCE_NUMBER, took a new epoch and went on, so that no callback told the application of the gap",
         "TransactionManager.handleFailedBatch, KIP-360",
     ),
     Entry(
         Mechanism::R01,
         "R01",
         "the ISR's only copy is gone",
-        "The ISR had shrunk to the leader, which acknowledged alone (min.insync.replicas=1), and the leader's copy was lost with its disk.",
+        "the ISR had shrunk to the leader, which acknowledged alone (min.insync.replicas=1), and the leader's copy was lost with its disk",
         "BrokerConfig min.insync.replicas",
     ),
     Entry(
         Mechanism::R02,
         "R02",
         "unclean election past a sole in-sync replica",
-        "The ISR had shrunk to one replica; while that one was away a replica from outside the ISR was elected and the others truncated to it.",
+        "the ISR had shrunk to one replica; while that one was away a replica from outside the ISR was elected and the others truncated to it",
         "unclean.leader.election.enable; PartitionChangeBuilder.electAnyLeader",
     ),
     Entry(
         Mechanism::R03,
         "R03",
         "unclean election past several copies",
-        "At least min.insync.replicas=2 replicas had the record and were away when one that had left the ISR before came back first and was elected.",
+        "at least min.insync.replicas=2 replicas had the record and were away when one that had left the ISR before came back first and was elected",
         "unclean.leader.election.enable; PartitionChangeBuilder.electAnyLeader",
     ),
     Entry(
         Mechanism::R04,
         "R04",
         "unclean election past a living ISR",
-        "The in-sync replicas lived and went on committing, out of the controller's reach; it fenced them and elected a replica from outside the ISR.",
+        "the in-sync replicas lived and went on committing, out of the controller's reach; it fenced them and elected a replica from outside the ISR",
         "unclean.leader.election.enable; BrokerHeartbeatManager",
     ),
     Entry(
         Mechanism::R05,
         "R05",
         "last replica standing",
-        "The last member of the ISR lost power and with it records that it had not synced; without eligible leader replicas it stays in the ISR, leads again, and the replicas that had kept those records truncate to it.",
+        "the last member of the ISR lost power and with it records that it had not synced; without eligible leader replicas it stays in the ISR, leads again, and the replicas that had kept those records truncate to it",
         "KIP-966, last replica standing; PartitionChangeBuilder.build",
     ),
     Entry(
         Mechanism::S01,
         "S01",
         "the only replica lost power",
-        "The partition has one replica, and its machine lost power before the record was synced.",
+        "the partition has one replica, and its machine lost power before the record was synced",
         "UnifiedLog flush policy, log.flush.interval.messages",
     ),
     Entry(
         Mechanism::S02,
         "S02",
         "every replica lost power",
-        "Every replica that had the record lost power before it was synced there.",
+        "every replica that had the record lost power before it was synced there",
         "UnifiedLog flush policy, log.flush.interval.messages; KIP-966 motivation",
     ),
     Entry(
         Mechanism::C02,
         "C02",
         "auto-commit on close",
-        "Processing failed in the middle of a batch and close() committed the position behind all of it.",
+        "processing failed in the middle of a batch and close() committed the position behind all of it",
         "ConsumerCoordinator.maybeAutoCommitOffsetsSync on close",
     ),
     Entry(
         Mechanism::C04,
         "C04",
         "committed before it was processed",
-        "The application committed the offset behind the record first and died before it had processed it.",
+        "the application committed the offset behind the record first and died before it had processed it",
         "KafkaConsumer documentation, at-most-once",
     ),
     Entry(
         Mechanism::C05,
         "C05",
         "committed the position, not what was processed",
-        "The application left its loop over a batch early and called commitSync() without arguments, which commits the position behind the whole batch.",
+        "the application left its loop over a batch early and called commitSync() without arguments, which commits the position behind the whole batch",
         "KafkaConsumer.commitSync commits SubscriptionState.allConsumed",
     ),
     Entry(
         Mechanism::C12,
         "C12",
         "latest without a committed offset",
-        "The group had no committed offset for the partition when it started, and auto.offset.reset=latest put it behind the record.",
+        "the group had no committed offset for the partition when it started, and auto.offset.reset=latest put it behind the record",
         "ConsumerConfig auto.offset.reset; OffsetFetcher",
     ),
     Entry(
         Mechanism::C14,
         "C14",
         "out of range after a truncation",
-        "The log was cut below the consumer's offset, the offset was out of range, and auto.offset.reset=latest put the consumer behind what was written since.",
+        "the log was cut below the consumer's offset, the offset was out of range, and auto.offset.reset=latest put the consumer behind what was written since",
         "KIP-320; SubscriptionState.maybeValidatePositionForCurrentLeader",
     ),
     Entry(
         Mechanism::C15,
         "C15",
         "the log grew past the offset again",
-        "The log was cut below the consumer's offset and had grown past it again before the consumer went on without a leader epoch, so that the new records in between were passed.",
+        "the log was cut below the consumer's offset and had grown past it again before the consumer went on without a leader epoch, so that the new records in between were passed",
         "KIP-320; OffsetCommitRequest committed leader epoch",
     ),
     Entry(
         Mechanism::C18,
         "C18",
         "the committed offset was lost",
-        "The partition of __consumer_offsets lost the group's commits in a power loss, the group started again without an offset, and auto.offset.reset=latest put it behind the record.",
+        "the partition of __consumer_offsets lost the group's commits in a power loss, the group started again without an offset, and auto.offset.reset=latest put it behind the record",
         "GroupCoordinatorService.groupMetadataTopicConfigs",
     ),
 ];
@@ -248,7 +248,7 @@ impl Mechanism {
         self.entry().2
     }
 
-    /// What happens, exactly enough to tell it from its neighbours.
+    /// What happens, exactly enough to tell it from its neighbours: one sentence without its full stop.
     pub fn sentence(self) -> &'static str {
         self.entry().3
     }
@@ -280,7 +280,8 @@ mod tests {
             assert_eq!(CATALOGUE[mechanism as usize].0, mechanism);
             assert_eq!(format!("{mechanism:?}"), mechanism.id());
             assert_eq!(Mechanism::from_id(mechanism.id()), Some(mechanism));
-            assert!(mechanism.sentence().ends_with('.'));
+            assert!(!mechanism.sentence().ends_with('.'));
+            assert!(mechanism.sentence().starts_with(char::is_lowercase));
         }
     }
 }

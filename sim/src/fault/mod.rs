@@ -1,4 +1,16 @@
 //! Faults are data: a plan is a list of (when, what, whom, for how long).
+//!
+//! - [`family`] the fault families, by the names of the command line
+//! - [`timeouts`] the configured timeouts that outages and phases are functions of
+//! - [`draw`] plans drawn by family from a seeded stream
+
+pub mod draw;
+pub mod family;
+pub mod timeouts;
+
+pub use draw::{DrawContext, draw};
+pub use family::Family;
+pub use timeouts::Timeouts;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +43,8 @@ pub struct Fault {
 pub enum When {
     /// That many microseconds after the producers started.
     AtUs(u64),
-    /// That many microseconds after the n-th event of a kind (counted from 1).
+    /// That many microseconds after the n-th event of a kind, counted from 1 and from the instant
+    /// at which the producers start: what happened before does not count.
     After {
         /// Which event.
         event: Trigger,
@@ -55,20 +68,27 @@ pub enum When {
 pub enum Trigger {
     /// A producer was told that a record of partition 0 is sent.
     Acked,
-    /// A producer was told so while no other in-sync replica had the record.
+    /// A producer was told so while no other in-sync replica had the record. With one replica, and
+    /// with acks=0 (told before any broker has the record), every `Acked` is one.
     AckedUnreplicated,
     /// A producer was told so while some replica had not made the record durable.
     AckedUnsynced,
     /// The leader of partition 0 appended.
     Appended,
-    /// The leader appended records that no follower has yet.
+    /// The leader appended records that no follower has yet; with one replica, every append.
     AppendedUnreplicated,
     /// A Produce request for partition 0 is on its way to the leader.
     ProduceInFlight,
+    /// A Produce request for partition 0 has arrived at the leader's process and waits there for a
+    /// request handler: it is neither appended nor refused yet.
+    ProduceArrived,
     /// The controller shrank the ISR of partition 0 to its leader.
     IsrIsLeader,
     /// The controller elected another leader of partition 0.
     LeaderElected,
+    /// A broker applied the metadata that makes it the leader of partition 0
+    /// (`Fact::BecameLeader`), after the producers started.
+    LeaderApplied,
     /// The leader of partition 0 was fenced.
     LeaderFenced,
     /// An application processed a record.
@@ -77,6 +97,9 @@ pub enum Trigger {
     Polled,
     /// A commit succeeded.
     Committed,
+    /// A commit succeeded whose offset lies behind a record that a poll of the same application
+    /// returned and that it has not processed yet.
+    CommittedUnprocessed,
 }
 
 /// What happens.
@@ -104,14 +127,16 @@ pub enum What {
         /// Which directions.
         direction: Direction,
     },
-    /// The leadership of partition 0 is moved to another member of the ISR.
+    /// The leadership of the target's partition (`Whom::LeaderOf`) is moved to another, unfenced
+    /// member of the ISR; nothing happens, and the fault has not struck, where there is none.
     MoveLeader,
     /// The links that leave the target towards brokers get this extra latency, in microseconds.
     SlowLinks {
         /// Extra one-way latency.
         extra_us: u64,
     },
-    /// The producers' and consumers' start order is changed: this consumer group starts now.
+    /// The consumer group starts now. With this fault in a plan no consumer starts before it, and
+    /// the producers wait for none; its target is not read.
     StartConsumers,
 }
 
@@ -155,4 +180,7 @@ pub enum Whom {
     Producer(u32),
     /// The n-th consumer application (from 0).
     Consumer(u32),
+    /// The application at which the event of `When::After` happened (`Acked`, `Processed`,
+    /// `Polled`, `Committed`, `CommittedUnprocessed`).
+    WhereItHappened,
 }
