@@ -155,3 +155,5 @@ mod tests {
         }
     }
 }
+fn suites() -> Vec<Entry> { vec![] }
+fn marks() -> Vec<Entry> { vec![] }

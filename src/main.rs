@@ -1,10 +1,30 @@
-//! The command line.
+//! The command line: everyack tells whether every acknowledged message is eventually consumed.
+//!
+//! - [`args`] the grammar; [`exit`] how a command ends; [`shield`] no panic reaches the user
+//! - [`list`] what can be named
+
 mod args;
 mod exit;
-mod shield;
+mod interrupt;
+mod list;
 mod output;
 mod progress;
-mod interrupt;
 mod seed_base;
+mod shield;
 mod verdict;
-fn main() {}
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// The runs allocate and free small values all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let a = Arguments::parse();
+    exit::finish(shield::shielded(|| match &a.command {
+        Command::List(l) => list::list(l),
+        _ => Ok(exit::Status::AsPromised),
+    })).into()
+}

@@ -177,8 +177,8 @@ fn losses(losses: &[Loss], width: usize) -> String {
                 (format!("{}, {}", mechanism.id(), mechanism.name()), why)
             }
             None => (
-                "unexplained",
-                "nothing that happened accounts for it".to_string(),
+                "unexplained".to_string(),
+                "Nothing that happened accounts for it.".to_string(),
             ),
         };
         let losses_counted = counted(losses.len() as u64, "message");
