@@ -8,7 +8,7 @@
 use crate::bug::Bug;
 use crate::channel::Channel;
 use crate::config::BrokerConfig;
-use crate::controller::{MetadataImage, decode_records};
+use crate::controller::{Change, MetadataImage, MetadataRecord};
 use crate::env::*;
 use crate::fact::Fact;
 use crate::group::{OFFSETS_TOPIC, OffsetsCoordinator};
@@ -21,7 +21,6 @@ use crate::replica::manager::Upcall;
 use crate::replica::purgatory::Asker;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
 use crate::wire::*;
-use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Upper bits of timer tokens: whose timer it is. The lower bits are the owner's.
@@ -103,7 +102,7 @@ pub(crate) struct Run {
     forwarding: Channel,
     accepted: BTreeMap<ConnId, Accepted>,
     requests: VecDeque<(Asker, Request)>,
-    metadata: VecDeque<Bytes>,
+    metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
     tasks: VecDeque<Task>,
     serving: bool,
     /// Next producer id and the end of the block it is from.
@@ -161,7 +160,7 @@ impl Broker {
         );
         let mut run = Run {
             id: self.id,
-            image: MetadataImage::default(),
+            image: MetadataImage::new(),
             replicas,
             offsets: OffsetsCoordinator::new(self.config.offsets_commit_timeout_ms, timer::COMMIT),
             lifecycle,
@@ -240,6 +239,17 @@ impl Run {
         let Some(accepted) = self.accepted.get_mut(&conn) else {
             return;
         };
+        if let Request::Produce(produce) = &request {
+            for (topic, partitions) in &produce.topics {
+                for p in partitions {
+                    env.fact(Fact::ProduceArrived {
+                        partition: TopicPartition::new(*topic, p.partition),
+                        acks: produce.acks,
+                        records: p.records.clone(),
+                    });
+                }
+            }
+        }
         accepted.backlog.push_back((correlation, request));
         if self.serving {
             self.unmute(conn, false, env);
@@ -349,11 +359,8 @@ impl Run {
     // ---- metadata ---------------------------------------------------------------------------
 
     fn metadata_arrived(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
-        let Some(records) = self.observer.on_response(correlation, response, env) else {
-            return;
-        };
-        if let Some(next) = crate::quorum::end_offset(&records) {
-            self.observer.advance(next);
+        let records = self.observer.on_response(correlation, response, env);
+        if !records.is_empty() {
             self.metadata.push_back(records);
             env.serve(Queue::MetadataPublisher, METADATA_COST);
         }
@@ -366,14 +373,13 @@ impl Run {
             return;
         };
         let mut changed: Vec<TopicPartition> = Vec::new();
-        for (offset, record) in decode_records(&records) {
-            for id in self.image.apply(&record, offset) {
-                if !changed.contains(&id) {
-                    changed.push(id);
-                }
+        for (offset, record) in records {
+            if let Change::Partition(id) = self.image.apply(&record, offset) {
+                changed.push(id);
             }
         }
         changed.sort_unstable();
+        changed.dedup();
         self.replicas.apply(&changed, &self.image, env);
     }
 
@@ -396,7 +402,7 @@ impl Run {
                 if let Some(partition) = self.offsets_partition(id) {
                     let high_watermark = self.high_watermark(id);
                     let image = &self.image;
-                    let topic_id = |name: &str| image.topic_by_name(name).map(|t| t.id);
+                    let topic_id = |name: &str| image.topic_id(name);
                     let answers =
                         self.offsets
                             .high_watermark_moved(partition, high_watermark, topic_id, env);
@@ -410,7 +416,7 @@ impl Run {
             }
             Upcall::BecameLeader(id, epoch) => {
                 if let Some(partition) = self.offsets_partition(id) {
-                    let bytes = self.replicas.partition(id).map_or(0, |p| p.log.size_bytes());
+                    let bytes = self.replicas.partition(id).map_or(0, |p| p.log.size());
                     self.offsets.elected(partition, epoch, bytes, env);
                 }
             }
@@ -506,7 +512,7 @@ impl Run {
                     self.handle(asker, request, env);
                 }
             }
-            Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, &self.image, env),
+            Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, env),
             Queue::MetadataPublisher => self.publish_metadata(env),
             Queue::Coordinator => {
                 if let Some(partition) = self.offsets.next_to_load()
@@ -541,7 +547,7 @@ impl Run {
         };
         let delay = millis(if first { initial } else { period });
         // Never, in words of configuration: Long.MAX.
-        if delay < 1_000_000 * SECONDS {
+        if (first || period > 0) && delay < 1_000_000 * SECONDS {
             let index = TASKS.iter().position(|t| *t == task).expect("listed") as u64;
             env.timer_in(delay, TimerToken(timer::TASK | index));
         }

@@ -3,6 +3,7 @@
 
 use crate::ids::*;
 use crate::wire::ErrorCode;
+use bytes::Bytes;
 
 /// Something that happened inside a process, at the time of the step that emitted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +97,15 @@ pub enum Fact {
         partition: TopicPartition,
         /// Members, sorted.
         isr: Vec<BrokerId>,
+    },
+    /// A Produce request has reached the broker's process and waits for a request handler.
+    ProduceArrived {
+        /// One of its partitions; a request of several gives several facts.
+        partition: TopicPartition,
+        /// 0, 1 or -1.
+        acks: i16,
+        /// The batch, as it came.
+        records: Bytes,
     },
     /// A leader decided the answer to one partition of a Produce request.
     ProduceAnswered {

@@ -14,7 +14,7 @@
 //! - [`config`] the catalogue of properties
 //! - [`channel`] a broker's outgoing connection
 //! - [`bug`] known bugs that can be planted
-//! - [`env`] inputs, outputs and what a step may touch; [`fact`] what happened
+//! - [`mod@env`] inputs, outputs and what a step may touch; [`fact`] what happened
 
 pub mod broker;
 pub mod bug;

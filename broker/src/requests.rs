@@ -113,12 +113,13 @@ impl Run {
         let names = match &request.topics {
             Some(names) => names,
             None => {
-                all = self.image.topics().map(|t| t.name.clone()).collect();
+                all = self.image.topic_ids().keys().cloned().collect();
                 &all
             }
         };
         let topics = names.iter().map(|name| self.topic_metadata(name));
-        let brokers: Vec<BrokerId> = self.image.alive_brokers().collect();
+        let alive = self.image.brokers().values().filter(|b| !b.fenced);
+        let brokers: Vec<BrokerId> = alive.map(|b| b.id).collect();
         // Any alive broker stands for the controller, which clients cannot reach (KIP-590).
         let controller = brokers.first().copied().unwrap_or(NO_BROKER);
         Response::Metadata(MetadataResponse {
@@ -137,7 +138,7 @@ impl Run {
                 partitions: Vec::new(),
             };
         };
-        let partitions = topic.partitions.iter().enumerate().map(|(index, state)| {
+        let partitions = topic.partitions.iter().map(|(&index, state)| {
             let alive = self.image.broker(state.leader).is_some_and(|b| !b.fenced);
             PartitionMetadata {
                 error: if alive {
@@ -145,7 +146,7 @@ impl Run {
                 } else {
                     ErrorCode::LeaderNotAvailable
                 },
-                partition: index as i32,
+                partition: index,
                 leader: if alive { state.leader } else { NO_BROKER },
                 leader_epoch: state.leader_epoch,
                 replicas: state.replicas.clone(),
@@ -166,7 +167,7 @@ impl Run {
             .topic_by_name(OFFSETS_TOPIC)
             .and_then(|topic| {
                 let partition = partition_for(&request.group, topic.partitions.len() as i32);
-                let leader = topic.partitions.get(partition as usize)?.leader;
+                let leader = topic.partitions.get(&partition)?.leader;
                 self.image.broker(leader).filter(|b| !b.fenced).map(|_| leader)
             });
         Response::FindCoordinator(FindCoordinatorResponse {

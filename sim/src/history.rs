@@ -46,6 +46,8 @@ pub struct Message {
     pub sent_at: Nanos,
     /// What the application was told.
     pub outcome: SendOutcome,
+    /// When a request that carries it first reached a broker's process, and which; kept for acks=0.
+    pub arrived: Option<(Nanos, NodeId)>,
     /// Appends by leaders, in order; several after retries.
     pub appends: Vec<AppendedAt>,
     /// Times that it was processed.
@@ -149,6 +151,7 @@ impl History {
             id,
             sent_at: at,
             outcome: SendOutcome::Unknown,
+            arrived: None,
             appends: Vec::new(),
             processed: 0,
             delivered: Vec::new(),
@@ -199,6 +202,11 @@ impl History {
         } else {
             *newest = id.sequence;
         }
+    }
+
+    /// A request that carries this message has reached a broker's process.
+    pub fn arrived(&mut self, id: MessageId, at: Nanos, node: NodeId) {
+        self.get_mut(id).arrived.get_or_insert((at, node));
     }
 
     /// A leader appended a record that carries this message.

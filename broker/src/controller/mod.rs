@@ -1,5 +1,20 @@
 //! The controller: registration and fencing of brokers, elections, ISR changes, leader moves.
+//!
+//! - [`record`] what the metadata log consists of; [`image`] what it adds up to, in every broker too
+//! - [`controller`] the process: its queue, its sessions, its purgatory
+//! - `replication` and `partition_change` the rules of elections and ISRs; `heartbeat` those of
+//!   sessions and controlled shutdowns
 
 mod admin;
+#[allow(clippy::module_inception)] // the process is the module's noun
+pub mod controller;
+mod heartbeat;
+pub mod image;
+mod partition_change;
+pub mod record;
+mod replication;
 
 pub use admin::*;
+pub use controller::Controller;
+pub use image::*;
+pub use record::*;

@@ -11,7 +11,7 @@ use crate::env::{Env, Queue, TimerToken};
 use crate::fact::Fact;
 use crate::group::record::{OffsetKey, OffsetValue};
 use crate::ids::*;
-use crate::log::{BatchBuilder, PartitionLog, batches, records};
+use crate::log::{BatchBuilder, PartitionLog, records};
 use crate::replica::purgatory::Asker;
 use crate::time::{MICROS, Nanos, millis};
 use crate::wire::*;
@@ -129,9 +129,11 @@ impl OffsetsCoordinator {
     /// `CoordinatorLoaderImpl`: replays the log from its start to its end.
     pub fn load(&mut self, partition: i32, log: &PartitionLog, env: &mut Env<'_>) {
         let shard = self.shards.get_mut(&partition).expect("listed to be loaded");
-        let records = log.read_all(env.disk).unwrap_or_default();
-        for batch in batches(&records).map_while(Result::ok) {
-            for record in batch.records().map_while(Result::ok) {
+        let batches = log
+            .batches_from(log.log_start_offset(), env.disk)
+            .expect("the log was read from this disk when it was opened");
+        for batch in batches {
+            for record in records(&batch).into_iter().flatten().map_while(Result::ok) {
                 let key = record.key.and_then(OffsetKey::decode);
                 let value = record.value.and_then(OffsetValue::decode);
                 if let (Some(key), Some(value)) = (key, value) {
@@ -188,7 +190,7 @@ impl OffsetsCoordinator {
             for commit in commits {
                 let key = key_of(&request.group, topic, commit.partition);
                 let value = value_of(commit, env.wall_ms);
-                batch.append(env.wall_ms, Some(&key.encode()), Some(&value.encode()));
+                batch.append(env.wall_ms, Some(&key.encode()), Some(&value.encode()), &[]);
             }
         }
         let job = self.next_job;

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The partition log: Kafka's own bytes on the disk boundary.
+//!
+//! - [`batch`] record batch v2: header reader, validation, the broker's patch, iteration
+//! - [`record`] the records inside a batch: varints, lazy iterator, builder
+//! - [`epoch`] which leader epoch begins at which offset (KIP-101, KIP-279)
+//! - [`producer_state`] idempotent producers: five-batch window, sequences, epochs (KIP-98)
+//! - [`checkpoint`] Kafka's checkpoint files and their atomic replacement
+//! - [`partition_log`] one replica's log: read, truncate, high watermark, epochs
+//! - [`append`] the leader's and the follower's append with their validation
+//! - [`recovery`] loading after a clean and after an unclean end
+//! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
+//!
+//! What is modelled: one segment file a partition in Kafka's on-disk format (Kafka's active
+//! segment); uncompressed batches are validated record by record.
+//!
+//! What is NOT modelled: rolling, index files, retention, compaction, `DeleteRecords` (the log
+//! start is the segment's base offset), transactions (their batches count as idempotent data),
+//! decompression, message formats before v2, LogAppendTime, tiered storage.
+
+pub mod append;
+pub mod batch;
+pub mod checkpoint;
+pub mod epoch;
+pub mod flush;
+#[cfg(test)]
+pub mod memory_disk;
+pub mod partition_log;
+pub mod producer_state;
+pub mod record;
+pub mod recovery;
+
+pub use append::{AppendError, FollowerAppend, LeaderAppend};
+pub use batch::{Batch, BatchError, BatchHeader, Batches, batches, patch, records};
+pub use checkpoint::{CheckpointProgress, CheckpointWrite, MalformedCheckpoint};
+pub use epoch::{EpochEntry, LeaderEpochCache};
+pub use flush::FlushProgress;
+pub use partition_log::{BatchMetadata, LogBatches, PartitionLog, ReadError};
+pub use producer_state::{ProducerStateError, ProducerStateManager};
+pub use record::{BatchBuilder, Record, Records};
+pub use recovery::Recovery;

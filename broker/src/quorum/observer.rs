@@ -4,11 +4,12 @@
 //! it anew, and applies it as a whole before it serves requests, as Kafka's `MetadataLoader` does.
 
 use crate::channel::Channel;
+use crate::controller::MetadataRecord;
 use crate::env::{ConnId, Env, TimerToken};
 use crate::ids::*;
+use crate::quorum::decode_batches;
 use crate::time::{MILLIS, Nanos};
 use crate::wire::*;
-use bytes::Bytes;
 
 /// `KafkaRaftClient.MAX_FETCH_WAIT_MS`.
 const FETCH_WAIT_MS: i32 = 500;
@@ -25,8 +26,9 @@ pub struct Observer {
     broker: BrokerId,
     channel: Channel,
     timer: TimerToken,
-    /// The next offset to fetch.
+    /// The next offset to fetch, and the epoch of the batch before it.
     next_offset: Offset,
+    last_epoch: LeaderEpoch,
 }
 
 impl Observer {
@@ -37,6 +39,7 @@ impl Observer {
             channel: Channel::new(controller, channel_timer),
             timer,
             next_offset: 0,
+            last_epoch: NO_EPOCH,
         }
     }
 
@@ -54,7 +57,7 @@ impl Observer {
             partition: 0,
             current_leader_epoch: NO_EPOCH,
             fetch_offset: self.next_offset,
-            last_fetched_epoch: NO_EPOCH,
+            last_fetched_epoch: self.last_epoch,
             log_start_offset: 0,
             partition_max_bytes: MAX_BYTES,
         };
@@ -68,11 +71,6 @@ impl Observer {
             topics: vec![(TopicId::METADATA, vec![ask])],
         };
         self.channel.send(Request::Fetch(request), REQUEST_TIMEOUT, env);
-    }
-
-    /// The records up to `next` are taken over.
-    pub fn advance(&mut self, next: Offset) {
-        self.next_offset = next;
     }
 
     /// The channel's timer fired.
@@ -94,26 +92,37 @@ impl Observer {
         }
     }
 
-    /// The controller answered: its new records, possibly none.
-    pub fn on_response(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) -> Option<Bytes> {
+    /// The controller answered: its new records with their offsets, possibly none.
+    ///
+    /// # Panics
+    /// Where the records cannot be read: they come from this build's controller, over a transport
+    /// that keeps bytes as they are.
+    pub fn on_response(
+        &mut self,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) -> Vec<(Offset, MetadataRecord)> {
         if !self.channel.on_response(correlation) {
-            return None;
+            return Vec::new();
         }
         let Response::Fetch(response) = response else {
             panic!("a metadata fetch was answered by {:?}", response.api());
         };
-        let result = response
-            .topics
-            .into_iter()
-            .flat_map(|(_, results)| results)
-            .next();
-        match result {
+        let results = response.topics.into_iter().flat_map(|(_, results)| results);
+        match results.into_iter().next() {
             Some(result) if response.error.is_none() && result.error.is_none() => {
-                Some(result.records)
+                assert!(result.diverging_epoch.is_none(), "the only voter never truncates");
+                let decoded = decode_batches(&result.records)
+                    .unwrap_or_else(|e| panic!("broker {} reads the metadata: {e}", self.broker));
+                if let Some((next, epoch)) = decoded.end {
+                    (self.next_offset, self.last_epoch) = (next, epoch);
+                }
+                decoded.records
             }
             _ => {
                 env.timer_in(RETRY, self.timer);
-                None
+                Vec::new()
             }
         }
     }

@@ -8,7 +8,7 @@
 use crate::controller::MetadataImage;
 use crate::env::Env;
 use crate::ids::*;
-use crate::log::ReadError;
+use crate::log::{PartitionLog, ReadError};
 use crate::replica::manager::{ReplicaManager, Upcall};
 use crate::replica::purgatory::{Asker, Delayed, DelayedFetch};
 use crate::wire::*;
@@ -82,7 +82,8 @@ impl ReplicaManager {
             answer_now: false,
         };
         let mut moved = Vec::new();
-        let mut budget = u64::try_from(request.max_bytes).unwrap_or(0);
+        let cap = request.max_bytes.min(self.config.fetch_max_bytes);
+        let mut budget = u64::try_from(cap).unwrap_or(0);
         for (topic, partitions) in &request.topics {
             let mut results = Vec::with_capacity(partitions.len());
             for ask in partitions {
@@ -207,10 +208,10 @@ impl ReplicaManager {
         } else {
             log.high_watermark
         };
-        let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0));
+        let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0)) as i32;
         match log.read(ask.fetch_offset, limit, upper_bound, env.disk, first) {
             Ok(records) => result.records = records,
-            Err(ReadError::OffsetOutOfRange) => return Err(ErrorCode::OffsetOutOfRange),
+            Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
             Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
         }
         Ok(result)
@@ -272,7 +273,7 @@ impl ReplicaManager {
                     return true;
                 }
                 let limit = u64::try_from(ask.partition_max_bytes).unwrap_or(0);
-                available += log.bytes_between(ask.fetch_offset, end).min(limit);
+                available += bytes_between(log, ask.fetch_offset, end).min(limit);
                 let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
                 if from_follower && !matches!(parted, Ok(None)) {
                     return true;
@@ -309,7 +310,7 @@ impl ReplicaManager {
             }
             EARLIEST_TIMESTAMP => {
                 let start = log.log_start_offset();
-                let epoch = log.epoch_of(start).unwrap_or(NO_EPOCH);
+                let epoch = log.epochs().epoch_for_offset(start).unwrap_or(NO_EPOCH);
                 Ok((-1, start, epoch))
             }
             _ => Err(ErrorCode::UnsupportedVersion),
@@ -332,8 +333,7 @@ impl ReplicaManager {
                     Err(error) => end.error = error,
                     Ok(()) => {
                         if let Some(found) = partition.end_offset_for_epoch(ask.leader_epoch) {
-                            end.leader_epoch = found.epoch;
-                            end.end_offset = found.end_offset;
+                            (end.leader_epoch, end.end_offset) = found;
                         }
                     }
                 }
@@ -341,6 +341,15 @@ impl ReplicaManager {
         }
         end
     }
+}
+
+/// Bytes of the batches from the one that holds `from` up to the end offset.
+fn bytes_between(log: &PartitionLog, from: Offset, end: Offset) -> u64 {
+    log.batches_metadata_from(from)
+        .iter()
+        .take_while(|b| b.base_offset < end)
+        .map(|b| u64::from(b.size))
+        .sum()
 }
 
 fn failed(

@@ -136,8 +136,8 @@ pub fn truncation_offset(partition: &Partition, leader_epoch: LeaderEpoch, leade
     match partition.log.end_offset_for_epoch(leader_epoch) {
         // The follower does not know the leader's epoch: back to the end of the largest one below it,
         // and ask again.
-        Some(own) if own.epoch != leader_epoch => own.end_offset.min(log_end),
-        Some(own) => own.end_offset.min(leader_end).min(log_end),
+        Some((epoch, end)) if epoch != leader_epoch => end.min(log_end),
+        Some((_, end)) => end.min(leader_end).min(log_end),
         None => leader_end.min(log_end),
     }
 }

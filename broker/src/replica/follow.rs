@@ -1,7 +1,6 @@
 //! What a follower does with its fetchers: ask, append, truncate (`AbstractFetcherThread.doWork`).
 
 use crate::bug::Bug;
-use crate::controller::MetadataImage;
 use crate::env::{ConnId, Env, Output, Queue};
 use crate::fact::Fact;
 use crate::ids::*;
@@ -162,12 +161,7 @@ impl ReplicaManager {
     }
 
     /// The fetcher handles the response that it has.
-    pub fn serve_fetcher(
-        &mut self,
-        leader: BrokerId,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
+    pub fn serve_fetcher(&mut self, leader: BrokerId, env: &mut Env<'_>) {
         let Some(fetcher) = self.fetchers.get_mut(&leader) else {
             return;
         };
@@ -196,7 +190,7 @@ impl ReplicaManager {
                     todo,
                     flushing: false,
                 };
-                self.run_follow(job, false, image, env);
+                self.run_follow(job, false, env);
             }
             (Asked::LeaderEnd(id), Response::ListOffsets(response)) => {
                 self.leader_end_known(leader, id, &response, env);
@@ -216,7 +210,6 @@ impl ReplicaManager {
         &mut self,
         mut job: FollowJob,
         flushed: bool,
-        image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
         if flushed {
@@ -262,23 +255,24 @@ impl ReplicaManager {
                 continue;
             }
             let partition = &mut replica.partition;
-            let epochs_before = partition.log.latest_epoch();
-            let base_offset = partition.log.log_end_offset();
-            match partition.log.append_as_follower(&result.records, env.disk) {
+            let flush_messages = partition.config.flush_messages;
+            let appended = partition
+                .log
+                .append_as_follower(&result.records, flush_messages, env.disk);
+            match appended {
                 Ok(append) => {
-                    env.fact(Fact::Appended {
-                        partition: id,
-                        base_offset,
-                        last_offset: append.last_offset,
-                        leader_epoch: append.last_epoch,
-                        as_leader: false,
-                    });
-                    let flush = self.bug != Some(Bug::SkipFlush)
-                        && partition.log.flush_due(partition.config.flush_messages);
-                    if epochs_before != partition.log.latest_epoch() {
-                        self.write_epochs(id, env);
+                    if let Some(append) = append {
+                        env.fact(Fact::Appended {
+                            partition: id,
+                            base_offset: append.base_offset,
+                            last_offset: append.last_offset,
+                            leader_epoch: partition.log.latest_epoch().unwrap_or(NO_EPOCH),
+                            as_leader: false,
+                        });
                     }
-                    if flush {
+                    let flush_due = append.is_some_and(|a| a.flush_due);
+                    self.write_epochs(id, env);
+                    if flush_due && self.bug != Some(Bug::SkipFlush) {
                         job.flushing = true;
                         self.hold_for_flush(id, Append::Follow(job), env);
                         return;
@@ -286,14 +280,21 @@ impl ReplicaManager {
                     let (_, _, result) = job.todo.pop().expect("seen above");
                     self.copied(job.leader, id, &result, env);
                 }
-                Err(AppendError::Rejected(_)) => {
-                    // A corrupt batch: tried again after a back-off.
-                    job.todo.pop();
-                    self.back_off(job.leader, id, env);
-                }
                 Err(AppendError::Disk(_)) => {
                     env.out.push(Output::Halt);
                     return;
+                }
+                Err(AppendError::CorruptRecord(_)) => {
+                    // Tried again after a back-off.
+                    job.todo.pop();
+                    self.back_off(job.leader, id, env);
+                }
+                Err(_) => {
+                    // `markPartitionFailed`: not fetched any more until its leader epoch changes.
+                    job.todo.pop();
+                    if let Some(fetcher) = self.fetchers.get_mut(&job.leader) {
+                        fetcher.partitions.remove(&id);
+                    }
                 }
             }
         }
@@ -302,7 +303,6 @@ impl ReplicaManager {
         {
             fetcher.asked = Asked::Nothing;
         }
-        let _ = image;
         self.ask(job.leader, env);
     }
 
@@ -316,17 +316,12 @@ impl ReplicaManager {
     ) {
         let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
         let log_end = partition.log.log_end_offset();
-        let high_watermark = result.high_watermark.min(log_end);
-        if high_watermark != partition.log.high_watermark {
-            let forward = high_watermark > partition.log.high_watermark;
-            partition.log.high_watermark = high_watermark;
-            if forward {
-                env.fact(Fact::HighWatermark {
-                    partition: id,
-                    offset: high_watermark,
-                    as_leader: false,
-                });
-            }
+        if let Some(offset) = partition.log.maybe_update_high_watermark(result.high_watermark) {
+            env.fact(Fact::HighWatermark {
+                partition: id,
+                offset,
+                as_leader: false,
+            });
         }
         let epoch = partition.log.latest_epoch();
         if let Some(state) = self
@@ -385,7 +380,14 @@ impl ReplicaManager {
         self.truncate(leader, id, offset, env);
     }
 
-    fn truncate(&mut self, leader: BrokerId, id: TopicPartition, to: Offset, env: &mut Env<'_>) {
+    /// Cuts the log of a replica that follows `leader`.
+    pub(super) fn truncate(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        to: Offset,
+        env: &mut Env<'_>,
+    ) {
         let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
         let from = partition.log.log_end_offset();
         let high_watermark = partition.log.high_watermark;
@@ -402,8 +404,6 @@ impl ReplicaManager {
                 high_watermark,
             });
         }
-        // Legal after an unclean election: the high watermark follows the log end.
-        partition.log.high_watermark = high_watermark.min(to);
         let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
         if let Some(state) = self
             .fetchers

@@ -15,7 +15,8 @@ use crate::disk::DiskError;
 use crate::env::{Env, Output, SyncToken, TimerToken};
 use crate::fact::Fact;
 use crate::ids::*;
-use crate::log::{CheckpointFile, PartitionLog};
+use crate::log::checkpoint::{offset_checkpoint_text, parse_offset_checkpoint, read_text};
+use crate::log::{CheckpointProgress, CheckpointWrite, FlushProgress, PartitionLog};
 use crate::replica::fetcher::Fetcher;
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
@@ -88,8 +89,8 @@ pub struct ReplicaManager {
     pub(super) upcalls: Vec<Upcall>,
     /// Logs loaded at start-up that no metadata has claimed yet, by directory.
     unclaimed: BTreeMap<String, PartitionLog>,
-    high_watermark_checkpoint: CheckpointFile,
-    recovery_point_checkpoint: CheckpointFile,
+    high_watermark_checkpoint: CheckpointWrite,
+    recovery_point_checkpoint: CheckpointWrite,
     checkpointed_high_watermarks: BTreeMap<(String, i32), Offset>,
     syncs: BTreeMap<SyncToken, SyncUse>,
     next_sync: u64,
@@ -122,13 +123,13 @@ impl ReplicaManager {
         timer_kinds: (u64, u64),
         env: &mut Env<'_>,
     ) -> Result<ReplicaManager, DiskError> {
-        let high_watermark_checkpoint = CheckpointFile::new("replication-offset-checkpoint");
-        let recovery_point_checkpoint = CheckpointFile::new("recovery-point-offset-checkpoint");
-        let checkpointed_high_watermarks = high_watermark_checkpoint.read_offsets(env.disk)?;
-        let recovery_points = recovery_point_checkpoint.read_offsets(env.disk)?;
+        let high_watermark_checkpoint = CheckpointWrite::new("replication-offset-checkpoint");
+        let recovery_point_checkpoint = CheckpointWrite::new("recovery-point-offset-checkpoint");
+        let checkpointed_high_watermarks = read_offsets(&high_watermark_checkpoint, env)?;
+        let recovery_points = read_offsets(&recovery_point_checkpoint, env)?;
         let mut unclaimed = BTreeMap::new();
         // No orderly shutdown exists yet, so every start follows an unclean end.
-        for dir in PartitionLog::directories(env.disk) {
+        for dir in log_directories(env) {
             let Some((topic, partition)) = split_directory(&dir) else {
                 continue;
             };
@@ -136,7 +137,7 @@ impl ReplicaManager {
                 .get(&(topic.to_string(), partition))
                 .copied()
                 .unwrap_or(0);
-            let (log, recovery) = PartitionLog::open(&dir, env.disk, false, recovery_point)?;
+            let (log, recovery) = PartitionLog::open(&dir, env.disk, false, recovery_point, env.wall_ms)?;
             // The topic's id is not known before the metadata is; the directory is.
             env.fact(Fact::LogRecovered {
                 topic: topic.into(),
@@ -229,7 +230,7 @@ impl ReplicaManager {
             self.stop_fetching(id);
         }
         for &id in &start {
-            self.start_fetching(id, image);
+            self.start_fetching(id, image, env);
         }
         for id in start {
             self.complete_delayed(id, image, env);
@@ -265,15 +266,18 @@ impl ReplicaManager {
         let dir = format!("{name}-{}", id.partition);
         let mut log = match self.unclaimed.remove(&dir) {
             Some(log) => log,
-            None => PartitionLog::open(&dir, env.disk, true, 0)?.0,
+            None => PartitionLog::open(&dir, env.disk, true, 0, env.wall_ms)?.0,
         };
         let checkpointed = self
             .checkpointed_high_watermarks
             .get(&(name.to_string(), id.partition))
             .copied()
             .unwrap_or(0);
-        log.high_watermark = checkpointed.clamp(log.log_start_offset(), log.log_end_offset());
-        let config = TopicConfig::resolve(&self.config, &topic.configs)
+        log.update_high_watermark(checkpointed);
+        let config = TopicConfig::resolve(
+            &self.config,
+            image.topic_configs(&name).unwrap_or(&BTreeMap::new()),
+        )
             .expect("topic settings were validated when the topic was created");
         let partition = Partition::new(
             id,
@@ -300,19 +304,22 @@ impl ReplicaManager {
         }
     }
 
-    fn start_fetching(&mut self, id: TopicPartition, image: &MetadataImage) {
-        let partition = &self.replicas[&id].partition;
-        let leader = partition.leader();
+    fn start_fetching(&mut self, id: TopicPartition, image: &MetadataImage, env: &mut Env<'_>) {
+        let leader = self.replicas[&id].partition.leader();
         // A leader that is not alive has no endpoint in the image.
         if leader == NO_BROKER || image.broker(leader).is_none_or(|b| b.fenced) {
             return;
+        }
+        if self.bug == Some(Bug::TruncateToHighWatermark) {
+            let high_watermark = self.replicas[&id].partition.log.high_watermark;
+            self.truncate(leader, id, high_watermark, env);
         }
         let kind = self.timer_kind_fetcher;
         let fetcher = self.fetchers.entry(leader).or_insert_with(|| {
             let token = TimerToken(kind | leader as u64);
             Fetcher::new(leader, Channel::new(NodeId::of_broker(leader), token))
         });
-        fetcher.add(partition);
+        fetcher.add(&self.replicas[&id].partition);
     }
 
     /// `shutdownIdleFetcherThreads`: their connections close with them.
@@ -412,50 +419,54 @@ impl ReplicaManager {
         for id in due {
             let token = self.sync_token(SyncUse::Background(id));
             let log = &mut self.replicas.get_mut(&id).expect("listed").partition.log;
-            log.begin_flush(env.disk, token);
+            let begun = log.begin_flush(env.disk, token);
+            assert!(begun, "it has unflushed messages");
         }
     }
 
     /// `checkpointHighWatermarks`, every `replica.high.watermark.checkpoint.interval.ms`.
     pub fn checkpoint_high_watermarks(&mut self, env: &mut Env<'_>) {
-        let offsets = self.checkpoint_entries(|p| p.log.high_watermark);
+        let text = self.checkpoint_of(|p| p.log.high_watermark);
         let token = self.sync_token(SyncUse::HighWatermarks);
-        let result = self.high_watermark_checkpoint.write_offsets(&offsets, env.disk, token);
-        self.halt_on(result, env);
+        let begun = self.high_watermark_checkpoint.begin(env.disk, text, token);
+        self.begun(token, begun, env);
     }
 
     /// `checkpointLogRecoveryOffsets`, every `log.flush.offset.checkpoint.interval.ms`.
     pub fn checkpoint_recovery_points(&mut self, env: &mut Env<'_>) {
-        let offsets = self.checkpoint_entries(|p| p.log.recovery_point());
+        let text = self.checkpoint_of(|p| p.log.recovery_point());
         let token = self.sync_token(SyncUse::RecoveryPoints);
-        let result = self.recovery_point_checkpoint.write_offsets(&offsets, env.disk, token);
-        self.halt_on(result, env);
+        let begun = self.recovery_point_checkpoint.begin(env.disk, text, token);
+        self.begun(token, begun, env);
     }
 
-    fn checkpoint_entries(
-        &self,
-        offset: impl Fn(&Partition) -> Offset,
-    ) -> BTreeMap<(String, i32), Offset> {
-        self.replicas
-            .values()
-            .map(|r| {
-                let p = &r.partition;
-                ((p.topic.to_string(), p.id.partition), offset(p))
-            })
-            .collect()
+    fn checkpoint_of(&self, offset: impl Fn(&Partition) -> Offset) -> String {
+        let entries = self.replicas.values().map(|r| {
+            let p = &r.partition;
+            (&*p.topic, p.id.partition, offset(p))
+        });
+        offset_checkpoint_text(entries)
     }
 
-    /// Writes a partition's leader epochs after they changed (`LeaderEpochFileCache`).
+    /// Writes a partition's leader epochs where they changed (`LeaderEpochFileCache`).
     pub(super) fn write_epochs(&mut self, id: TopicPartition, env: &mut Env<'_>) {
+        let log = &self.replicas[&id].partition.log;
+        if !log.epoch_checkpoint_due() {
+            return;
+        }
         let token = self.sync_token(SyncUse::Epochs(id));
         let log = &mut self.replicas.get_mut(&id).expect("known partition").partition.log;
-        let result = log.write_epochs(env.disk, token);
-        self.halt_on(result, env);
+        let begun = log.begin_epoch_checkpoint(env.disk, token);
+        self.begun(token, begun, env);
     }
 
-    fn halt_on(&mut self, result: Result<(), DiskError>, env: &mut Env<'_>) {
-        // The only log directory is gone: LogManager.handleLogDirFailure halts the broker.
-        if result.is_err() {
+    /// `Ok(false)`: another write is under way, whose token serves this one too. An error: the only log
+    /// directory is gone, and `LogManager.handleLogDirFailure` halts the broker.
+    fn begun(&mut self, token: SyncToken, begun: Result<bool, DiskError>, env: &mut Env<'_>) {
+        if begun != Ok(true) {
+            self.syncs.remove(&token);
+        }
+        if begun.is_err() {
             env.out.push(Output::Halt);
         }
     }
@@ -473,7 +484,8 @@ impl ReplicaManager {
         let replica = self.replicas.get_mut(&id).expect("it was appended to");
         assert!(replica.held.is_none(), "the lock has one holder");
         replica.held = Some((token, then));
-        replica.partition.log.begin_flush(env.disk, token);
+        let begun = replica.partition.log.begin_flush(env.disk, token);
+        assert!(begun, "it has just appended");
     }
 
     /// A sync completed.
@@ -484,60 +496,72 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let Some(use_) = self.syncs.remove(&token) else {
+        let Some(&use_) = self.syncs.get(&token) else {
             return;
         };
-        if result.is_err() {
-            env.out.push(Output::Halt);
-            return;
-        }
-        match use_ {
-            SyncUse::Append(id) => {
-                self.flushed(id, token, env);
-                let replica = self.replicas.get_mut(&id).expect("it holds the lock");
-                let (holder, append) = replica.held.take().expect("it holds the lock");
-                assert_eq!(holder, token, "the lock's holder is the one that synced");
-                self.continue_append(append, true, image, env);
-                self.serve_lock_queue(id, image, env);
-            }
-            SyncUse::Background(id) => self.flushed(id, token, env),
+        let again = match use_ {
+            SyncUse::Append(id) => self.flushed(id, token, result, env).inspect(|again| {
+                if !again {
+                    self.release(id, token, image, env);
+                }
+            }),
+            SyncUse::Background(id) => self.flushed(id, token, result, env),
             SyncUse::Epochs(id) => {
-                let next = self.sync_token(SyncUse::Epochs(id));
                 let log = &mut self.replicas.get_mut(&id).expect("known").partition.log;
-                let result = log.epochs_synced(token, env.disk, next);
-                self.keep_syncing(next, result, env);
+                let progress = log.epoch_checkpoint_synced(env.disk, result);
+                progress.map(|p| p == CheckpointProgress::Again)
             }
             SyncUse::HighWatermarks => {
-                let next = self.sync_token(SyncUse::HighWatermarks);
-                let result = self.high_watermark_checkpoint.synced(token, env.disk, next);
-                self.keep_syncing(next, result, env);
+                let progress = self.high_watermark_checkpoint.synced(env.disk, result);
+                progress.map(|p| p == CheckpointProgress::Again)
             }
             SyncUse::RecoveryPoints => {
-                let next = self.sync_token(SyncUse::RecoveryPoints);
-                let result = self.recovery_point_checkpoint.synced(token, env.disk, next);
-                self.keep_syncing(next, result, env);
+                let progress = self.recovery_point_checkpoint.synced(env.disk, result);
+                progress.map(|p| p == CheckpointProgress::Again)
             }
-        }
-    }
-
-    /// A checkpoint's write takes several syncs; `Ok(true)` says that `next` is in use.
-    fn keep_syncing(&mut self, next: SyncToken, result: Result<bool, DiskError>, env: &mut Env<'_>) {
-        match result {
+        };
+        match again {
             Ok(true) => {}
             Ok(false) => {
-                self.syncs.remove(&next);
+                self.syncs.remove(&token);
             }
             Err(_) => env.out.push(Output::Halt),
         }
     }
 
-    fn flushed(&mut self, id: TopicPartition, token: SyncToken, env: &mut Env<'_>) {
+    /// The flush of an append is done: it goes on, and then those that waited for the lock.
+    fn release(
+        &mut self,
+        id: TopicPartition,
+        token: SyncToken,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let replica = self.replicas.get_mut(&id).expect("it holds the lock");
+        let (holder, append) = replica.held.take().expect("it holds the lock");
+        assert_eq!(holder, token, "the lock's holder is the one that synced");
+        self.continue_append(append, true, image, env);
+        self.serve_lock_queue(id, image, env);
+    }
+
+    /// A sync of a log completed; `Ok(true)` where its directory is synced next.
+    fn flushed(
+        &mut self,
+        id: TopicPartition,
+        token: SyncToken,
+        result: Result<(), DiskError>,
+        env: &mut Env<'_>,
+    ) -> Result<bool, DiskError> {
         let log = &mut self.replicas.get_mut(&id).expect("known").partition.log;
-        if let Some(offset) = log.flush_completed(token, env.wall_ms) {
-            env.fact(Fact::Flushed {
-                partition: id,
-                offset,
-            });
+        match log.flush_completed(token, result, env.wall_ms, env.disk)? {
+            FlushProgress::Again => Ok(true),
+            FlushProgress::Done { recovery_point } => {
+                env.fact(Fact::Flushed {
+                    partition: id,
+                    offset: recovery_point,
+                });
+                Ok(false)
+            }
         }
     }
 
@@ -570,7 +594,7 @@ impl ReplicaManager {
     ) {
         match append {
             Append::Produce(job) => self.run_produce(job, flushed, image, env),
-            Append::Follow(job) => self.run_follow(job, flushed, image, env),
+            Append::Follow(job) => self.run_follow(job, flushed, env),
             Append::Coordinator {
                 partition,
                 job,
@@ -583,6 +607,34 @@ impl ReplicaManager {
     pub(super) fn wait(ms: i32) -> Nanos {
         millis(i64::from(ms))
     }
+}
+
+fn read_offsets(
+    checkpoint: &CheckpointWrite,
+    env: &mut Env<'_>,
+) -> Result<BTreeMap<(String, i32), Offset>, DiskError> {
+    let Some(text) = read_text(env.disk, checkpoint.path())? else {
+        return Ok(BTreeMap::new());
+    };
+    // A malformed checkpoint takes the log directory offline, as an I/O error does.
+    let entries = parse_offset_checkpoint(&text).map_err(|_| DiskError::Io)?;
+    Ok(entries
+        .into_iter()
+        .map(|e| ((e.topic, e.partition), e.offset))
+        .collect())
+}
+
+/// The directories that hold logs, sorted.
+fn log_directories(env: &Env<'_>) -> Vec<String> {
+    let mut dirs: Vec<String> = env
+        .disk
+        .list("")
+        .iter()
+        .filter_map(|path| path.split_once('/'))
+        .map(|(dir, _)| dir.to_string())
+        .collect();
+    dirs.dedup();
+    dirs
 }
 
 /// `topic-0` as topic and partition.

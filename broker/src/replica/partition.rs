@@ -11,7 +11,7 @@ use crate::controller::MetadataImage;
 use crate::env::Env;
 use crate::fact::Fact;
 use crate::ids::*;
-use crate::log::{EpochEndOffset, PartitionLog};
+use crate::log::PartitionLog;
 use crate::wire::ErrorCode;
 use std::sync::Arc;
 
@@ -226,7 +226,7 @@ impl Partition {
             let start = self.log.log_end_offset();
             // Also without a single write: a follower may hold entries of a later epoch than any in
             // this log (KAFKA-7415).
-            self.log.assign_epoch_start(state.leader_epoch, start);
+            self.log.assign_epoch_start_offset(state.leader_epoch, start);
             for remote in &mut self.remotes {
                 let in_sync = state.isr.contains(&remote.broker);
                 remote.reset(env.wall_ms, start, new_leader, in_sync);
@@ -299,7 +299,7 @@ impl Partition {
     }
 
     /// `Partition.lastOffsetForLeaderEpoch`; `None` is Kafka's undefined (-1, -1).
-    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEndOffset> {
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         self.log.end_offset_for_epoch(epoch)
     }
 
@@ -313,14 +313,14 @@ impl Partition {
         if last_fetched_epoch == NO_EPOCH {
             return Ok(None);
         }
-        let end = self
+        let (epoch, end_offset) = self
             .end_offset_for_epoch(last_fetched_epoch)
             .ok_or(ErrorCode::OffsetOutOfRange)?;
         if fetch_offset < self.log.log_start_offset() {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        let parted = end.epoch < last_fetched_epoch || end.end_offset < fetch_offset;
-        Ok(parted.then_some((end.epoch, end.end_offset)))
+        let parted = epoch < last_fetched_epoch || end_offset < fetch_offset;
+        Ok(parted.then_some((epoch, end_offset)))
     }
 
     /// The admission check of `Partition.appendRecordsToLeader`: acks=all needs the committed ISR.
@@ -372,10 +372,9 @@ impl Partition {
                 new = remote.log_end_offset;
             }
         }
-        if new <= self.log.high_watermark {
+        if new < 0 || self.log.maybe_increment_high_watermark(new).is_none() {
             return false;
         }
-        self.log.high_watermark = new;
         env.fact(Fact::HighWatermark {
             partition: self.id,
             offset: new,
@@ -537,20 +536,24 @@ impl Partition {
 
     /// `Partition.handleAlterPartitionError`. Returns whether the proposal must be sent again.
     pub fn isr_refused(&mut self, proposal: &IsrProposal, error: ErrorCode) -> bool {
-        use ErrorCode::*;
+        use ErrorCode as E;
         if self.pending.as_ref() != Some(proposal) {
             return false;
         }
         match error {
             // The controller says that the epoch is right and nothing was applied: back to the
             // committed state.
-            IneligibleReplica => {
+            E::IneligibleReplica => {
                 self.pending = None;
                 false
             }
             // Newer metadata is on its way and will replace the proposal.
-            UnknownTopicOrPartition | UnknownTopicId | FencedLeaderEpoch | InvalidUpdateVersion
-            | InvalidRequest | NewLeaderElected => false,
+            E::UnknownTopicOrPartition
+            | E::UnknownTopicId
+            | E::FencedLeaderEpoch
+            | E::InvalidUpdateVersion
+            | E::InvalidRequest
+            | E::NewLeaderElected => false,
             _ => true,
         }
     }

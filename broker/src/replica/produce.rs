@@ -98,10 +98,9 @@ impl ReplicaManager {
                 return;
             }
             let partition = &mut replica.partition;
-            let max = partition.config.max_message_bytes;
             let epoch = partition.leader_epoch();
-            let epochs_before = partition.log.latest_epoch();
-            match partition.log.append_as_leader(records, epoch, env.wall_ms, max, env.disk) {
+            let (log, config) = (&mut partition.log, &partition.config);
+            match log.append_as_leader(records, epoch, config, env.wall_ms, env.disk) {
                 Ok(append) => {
                     let (base, last) = (append.base_offset, append.last_offset);
                     if !append.duplicate {
@@ -113,13 +112,8 @@ impl ReplicaManager {
                             as_leader: true,
                         });
                     }
-                    let flush = !append.duplicate
-                        && self.bug != Some(Bug::SkipFlush)
-                        && partition.log.flush_due(partition.config.flush_messages);
-                    if epochs_before != partition.log.latest_epoch() {
-                        self.write_epochs(id, env);
-                    }
-                    if flush {
+                    self.write_epochs(id, env);
+                    if append.flush_due && self.bug != Some(Bug::SkipFlush) {
                         // Followers may read it before the flush is done.
                         self.complete_fetches(id, image, env);
                         job.flushing = Some((base, last));
@@ -129,13 +123,13 @@ impl ReplicaManager {
                     job.todo.pop();
                     self.appended(&mut job, id, base, last, image, env);
                 }
-                Err(AppendError::Rejected(error)) => {
-                    job.todo.pop();
-                    self.failed(&mut job, id, error, image, env);
-                }
                 Err(AppendError::Disk(_)) => {
                     env.out.push(Output::Halt);
                     return;
+                }
+                Err(refused) => {
+                    job.todo.pop();
+                    self.failed(&mut job, id, refused.error_code(), image, env);
                 }
             }
         }
@@ -373,27 +367,31 @@ impl ReplicaManager {
                 return;
             }
             let epoch = partition.leader_epoch();
-            let max = partition.config.max_message_bytes;
-            match partition.log.append_as_leader(&records, epoch, env.wall_ms, max, env.disk) {
-                Ok(append) => env.fact(Fact::Appended {
-                    partition: id,
-                    base_offset: append.base_offset,
-                    last_offset: append.last_offset,
-                    leader_epoch: epoch,
-                    as_leader: true,
-                }),
-                Err(AppendError::Rejected(error)) => {
-                    self.upcalls.push(Upcall::CoordinatorAppended(job, Err(error)));
-                    return;
+            let (log, config) = (&mut partition.log, &partition.config);
+            let appended = log.append_as_leader(&records, epoch, config, env.wall_ms, env.disk);
+            self.write_epochs(id, env);
+            let flush_due = match appended {
+                Ok(append) => {
+                    env.fact(Fact::Appended {
+                        partition: id,
+                        base_offset: append.base_offset,
+                        last_offset: append.last_offset,
+                        leader_epoch: epoch,
+                        as_leader: true,
+                    });
+                    append.flush_due
                 }
                 Err(AppendError::Disk(_)) => {
                     env.out.push(Output::Halt);
                     return;
                 }
-            }
-            if self.bug != Some(Bug::SkipFlush)
-                && partition.log.flush_due(partition.config.flush_messages)
-            {
+                Err(refused) => {
+                    let error = Err(refused.error_code());
+                    self.upcalls.push(Upcall::CoordinatorAppended(job, error));
+                    return;
+                }
+            };
+            if flush_due && self.bug != Some(Bug::SkipFlush) {
                 self.complete_fetches(id, image, env);
                 let again = Append::Coordinator {
                     partition: id,
@@ -404,6 +402,7 @@ impl ReplicaManager {
                 return;
             }
         }
+        let partition = &mut self.replicas.get_mut(&id).expect("checked above").partition;
         let end = partition.log.log_end_offset();
         let moved = partition.maybe_increment_high_watermark(image, env);
         self.upcalls.push(Upcall::CoordinatorAppended(job, Ok(end)));

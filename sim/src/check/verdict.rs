@@ -1,0 +1,234 @@
+//! What became of each message: the verdicts, from the history and from what the disks hold at the
+//! end of the run.
+//!
+//! A message counts as consumed once an application has processed it. Whether one that was not is
+//! lost, lost on disk, skipped or hidden, is read off the replicas' log files themselves, also where
+//! the replica's process is down: nothing here asks a broker what it believes but for the leader's
+//! identity and its high watermark.
+
+use crate::event::MessageId;
+use crate::history::{History, Message, SendOutcome};
+use crate::result::{LossVerdict, MessageCounts};
+use everyack_broker::ids::*;
+use everyack_broker::log::{batches, records};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// A partition as it stands at the end of a run.
+#[derive(Debug, Clone, Default)]
+pub struct FinalPartition {
+    /// The leader, -1 for none.
+    pub leader: BrokerId,
+    /// Its high watermark; 0 where there is no leader.
+    pub high_watermark: Offset,
+    /// Log files by broker, as the page cache has them.
+    pub logs: BTreeMap<BrokerId, Bytes>,
+    /// Where the group's reading stands: the consumer's position, else the committed offset.
+    pub position: Option<Offset>,
+}
+
+/// One broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which message.
+    pub id: MessageId,
+    /// Offset that the producer was told, -1 with acks=0.
+    pub told: Offset,
+    /// Offset in the leader's log at the end, if it is there.
+    pub found: Option<Offset>,
+    /// How the promise was broken.
+    pub verdict: LossVerdict,
+}
+
+/// Counts every message, and lists those whose promise was broken.
+pub fn judge(
+    history: &History,
+    partitions: &BTreeMap<i32, FinalPartition>,
+) -> (MessageCounts, Vec<Broken>) {
+    let mut counts = MessageCounts {
+        reordered: history.reordered(),
+        ..MessageCounts::default()
+    };
+    let mut missing: Vec<&Message> = Vec::new();
+    for message in history.messages() {
+        counts.sent += 1;
+        counts.duplicated += u64::from(message.processed > 1);
+        match message.outcome {
+            SendOutcome::Unknown => counts.unreported += 1,
+            SendOutcome::Failed => counts.reported += 1,
+            SendOutcome::Acked { .. } => {
+                counts.acked += 1;
+                if message.processed > 0 {
+                    counts.consumed += 1;
+                } else {
+                    missing.push(message);
+                }
+            }
+        }
+    }
+    let broken = find(&missing, partitions);
+    for b in &broken {
+        match b.verdict {
+            LossVerdict::Lost => counts.lost += 1,
+            LossVerdict::LostOnDisk => counts.lost_on_disk += 1,
+            LossVerdict::Skipped => counts.skipped += 1,
+            LossVerdict::Hidden => counts.hidden += 1,
+        }
+    }
+    (counts, broken)
+}
+
+fn find(missing: &[&Message], partitions: &BTreeMap<i32, FinalPartition>) -> Vec<Broken> {
+    let mut indexes: BTreeMap<i32, Index> = BTreeMap::new();
+    missing
+        .iter()
+        .map(|message| {
+            let id = message.id;
+            let partition = &partitions[&id.partition];
+            let index = indexes
+                .entry(id.partition)
+                .or_insert_with(|| Index::of(partition));
+            let found = index.in_leader.get(&id).copied();
+            let verdict = match found {
+                Some(at) if partition.position.is_some_and(|p| p > at) => LossVerdict::Skipped,
+                Some(_) => LossVerdict::Hidden,
+                None if index.elsewhere.contains_key(&id) => LossVerdict::LostOnDisk,
+                None => LossVerdict::Lost,
+            };
+            let SendOutcome::Acked { offset: told, .. } = message.outcome else {
+                unreachable!("only acknowledged messages are looked for");
+            };
+            Broken {
+                id,
+                told,
+                found,
+                verdict,
+            }
+        })
+        .collect()
+}
+
+/// Where the messages of a partition are.
+struct Index {
+    in_leader: BTreeMap<MessageId, Offset>,
+    elsewhere: BTreeMap<MessageId, BrokerId>,
+}
+
+impl Index {
+    fn of(partition: &FinalPartition) -> Index {
+        let mut index = Index {
+            in_leader: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+        };
+        for (&broker, log) in &partition.logs {
+            for (id, offset) in messages_in(log) {
+                if broker == partition.leader {
+                    // A later copy is a duplicate; the first is what a reader meets.
+                    index.in_leader.entry(id).or_insert(offset);
+                } else {
+                    index.elsewhere.entry(id).or_insert(broker);
+                }
+            }
+        }
+        index
+    }
+}
+
+/// The messages of a log file with their offsets, up to the first batch that is not valid.
+pub fn messages_in(log: &Bytes) -> Vec<(MessageId, Offset)> {
+    let mut found = Vec::new();
+    for batch in batches(log).map_while(Result::ok) {
+        if batch.header.check_crc(&batch.bytes).is_err() {
+            break;
+        }
+        let Ok(records) = records(&batch.bytes) else {
+            break;
+        };
+        for record in records.map_while(Result::ok) {
+            if let Some(id) = record.value.as_deref().and_then(MessageId::from_value) {
+                found.push((id, record.offset));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::ClientEvent;
+    use everyack_broker::log::BatchBuilder;
+
+    fn id(sequence: u32) -> MessageId {
+        MessageId {
+            producer: 0,
+            sequence,
+            partition: 0,
+        }
+    }
+
+    fn log_of(sequences: &[u32]) -> Bytes {
+        let mut log = Vec::new();
+        for (offset, sequence) in sequences.iter().enumerate() {
+            let mut batch = BatchBuilder::new();
+            batch.append(0, None, Some(&id(*sequence).to_value(32)), &[]);
+            batch.set_base(offset as i64, 0);
+            log.extend_from_slice(&batch.build());
+        }
+        Bytes::from(log)
+    }
+
+    fn acked(sequences: &[u32]) -> History {
+        let mut history = History::new(1);
+        for &n in sequences {
+            history.record(0, &ClientEvent::Sent(id(n)));
+            history.record(1, &ClientEvent::Acked(id(n), i64::from(n)));
+        }
+        history
+    }
+
+    fn verdict_of(leader: &[u32], follower: &[u32], position: i64) -> LossVerdict {
+        let partition = FinalPartition {
+            leader: 1,
+            high_watermark: leader.len() as i64,
+            logs: BTreeMap::from([(1, log_of(leader)), (2, log_of(follower))]),
+            position: Some(position),
+        };
+        let (counts, broken) = judge(&acked(&[0]), &BTreeMap::from([(0, partition)]));
+        assert_eq!((counts.acked, counts.broken()), (1, 1));
+        broken[0].verdict
+    }
+
+    #[test]
+    fn each_verdict_from_where_the_message_is_at_the_end() {
+        assert_eq!(verdict_of(&[], &[], 0), LossVerdict::Lost);
+        assert_eq!(verdict_of(&[7], &[0], 1), LossVerdict::LostOnDisk);
+        assert_eq!(verdict_of(&[0], &[0], 1), LossVerdict::Skipped);
+        assert_eq!(verdict_of(&[0], &[0], 0), LossVerdict::Hidden);
+    }
+
+    #[test]
+    fn a_processed_message_is_consumed_wherever_it_is() {
+        let mut history = acked(&[0]);
+        let processed = ClientEvent::Processed {
+            message: id(0),
+            offset: 0,
+        };
+        history.record(2, &processed);
+        let partition = FinalPartition {
+            leader: 1,
+            ..FinalPartition::default()
+        };
+        let (counts, broken) = judge(&history, &BTreeMap::from([(0, partition)]));
+        assert_eq!((counts.consumed, broken.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_log_is_read_up_to_its_first_broken_batch() {
+        let mut bytes = log_of(&[1, 2, 3]).to_vec();
+        let third = bytes.len() / 3 * 2;
+        bytes[third + 65] ^= 1;
+        let found = messages_in(&Bytes::from(bytes));
+        assert_eq!(found, [(id(1), 0), (id(2), 1)]);
+    }
+}
