@@ -1,6 +1,9 @@
 //! The command line's grammar. What is accepted here is what users script against: commands and
 //! flags may be added, and those that exist keep their meaning.
 
+use crate::exit::{Error, Status};
+use crate::output;
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use everyack_broker::bug::Bug;
 use std::path::PathBuf;
@@ -26,11 +29,50 @@ Environment: NO_COLOR, CI=true (plain progress lines).";
 /// eventually consumed?
 #[derive(Debug, Parser)]
 #[command(name = "everyack", version, about, after_help = EXAMPLES, max_term_width = 100)]
-#[command(disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true, subcommand_required = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// Reads the process's arguments. Help and version are answered here, and so is an error: it
+    /// is told in one line.
+    ///
+    /// # Errors
+    /// How the command ended, if it has.
+    pub fn read() -> Result<Arguments, Result<Status, Error>> {
+        Arguments::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                output::print(&error.to_string()).map(|()| Status::AsPromised)
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::Input(
+                "no command; allowed are run, check, replay and list: see everyack --help"
+                    .to_string(),
+            )),
+            _ => Err(Error::Input(one_line(&error.to_string()))),
+        })
+    }
+}
+
+/// What clap says in several paragraphs, without the usage: `found ...; tip: ...`.
+fn one_line(text: &str) -> String {
+    let boilerplate = |text: &&str| text.starts_with("Usage:") || text.starts_with("For more");
+    let paragraphs = text
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|text| !boilerplate(text));
+    let told: Vec<String> = paragraphs
+        .map(|text| {
+            text.trim_start_matches("error: ")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .filter(|text| !text.is_empty())
+        .collect();
+    told.join("; ")
 }
 
 /// The commands.
@@ -82,7 +124,12 @@ pub struct CheckArguments {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=15))]
     pub brokers: u32,
     /// Families that must be survived: single-fault, any, none, or family names; `none` always is
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "single-fault")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "single-fault"
+    )]
     pub tolerate: Vec<String>,
     /// How much, where to, and how.
     #[command(flatten)]
@@ -237,7 +284,10 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Shard, String> {
         let parts = text.split_once('/').and_then(|(index, of)| {
-            Some(Shard { index: index.trim().parse().ok()?, of: of.trim().parse().ok()? })
+            Some(Shard {
+                index: index.trim().parse().ok()?,
+                of: of.trim().parse().ok()?,
+            })
         });
         parts
             .filter(|shard| (1..=shard.of).contains(&shard.index))
@@ -268,7 +318,10 @@ impl FromStr for SeedBase {
 /// A seed in decimal or as `0x...`.
 pub fn seed(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
-    let parsed = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+    let parsed = match digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"))
+    {
         Some(hex) => u64::from_str_radix(hex, 16),
         None => digits.parse(),
     };
@@ -291,7 +344,9 @@ fn condition(text: &str) -> Result<(String, String), String> {
 
 /// A time with its unit: `1500ms`, `60s`, `10m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let ms_per_unit: u64 = match unit {
         "ms" => 1,
@@ -300,7 +355,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => 0,
     };
-    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(ms_per_unit));
+    let ms = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(ms_per_unit));
     match ms {
         Some(ms) if ms > 0 => Ok(Duration::from_millis(ms)),
         _ => Err("allowed is a number above 0 with ms, s, m or h, such as 60s".to_string()),
@@ -323,28 +381,46 @@ mod tests {
 
     #[test]
     fn run_alone_is_the_guide_with_every_default() {
-        let Command::Run(run) = parse("everyack run").unwrap().command else { panic!() };
+        let Command::Run(run) = parse("everyack run").unwrap().command else {
+            panic!()
+        };
         assert_eq!(run.suite, "guide");
         assert_eq!(run.campaign.out, PathBuf::from("everyack-out"));
         assert_eq!(run.campaign.wire, Wire::Sampled);
-        assert_eq!((run.campaign.seeds, run.campaign.seed_base, run.campaign.shard), (None, None, None));
+        assert_eq!(
+            (
+                run.campaign.seeds,
+                run.campaign.seed_base,
+                run.campaign.shard
+            ),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn every_flag_of_a_campaign_is_read() {
         let line = "everyack run table --seeds 7 --seed-base 0xff --jobs 3 --filter acks=all,faults=none \
                     --shard 2/4 --out o --format json --wire bytes --bug skip-flush --strict --quiet";
-        let Command::Run(run) = parse(&line.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap().command
+        let Command::Run(run) = parse(&line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .unwrap()
+            .command
         else {
             panic!()
         };
         let campaign = run.campaign;
         assert_eq!((campaign.seeds, campaign.jobs), (Some(7), Some(3)));
         assert_eq!(campaign.seed_base, Some(SeedBase::Number(255)));
-        let pairs: Vec<String> = campaign.filter.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+        let pairs: Vec<String> = campaign
+            .filter
+            .iter()
+            .map(|(k, v)| format!("{k}:{v}"))
+            .collect();
         assert_eq!(pairs, ["acks:all", "faults:none"]);
         assert_eq!(campaign.shard, Some(Shard { index: 2, of: 4 }));
-        assert_eq!((campaign.format, campaign.bug), (Format::Json, Some(Bug::SkipFlush)));
+        assert_eq!(
+            (campaign.format, campaign.bug),
+            (Format::Json, Some(Bug::SkipFlush))
+        );
         assert!(campaign.strict && campaign.quiet);
     }
 
@@ -363,6 +439,19 @@ mod tests {
             assert!(error.contains(says), "{line}: {error}");
         }
         assert!(parse("everyack run --seeds 1 --budget 5s").is_err());
+    }
+
+    #[test]
+    fn an_error_is_told_in_one_line_with_its_tip() {
+        let told = |line: &str| one_line(&parse(line).unwrap_err().to_string());
+        assert_eq!(
+            told("everyack check"),
+            "the following required arguments were not provided: --server <FILE>"
+        );
+        assert_eq!(
+            told("everyack run --jbos 3"),
+            "unexpected argument '--jbos' found; tip: a similar argument exists: '--jobs'"
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ fn main() {
         }
     }
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
-    let rustc = std::env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"]));
+    let rustc = std::env::var("RUSTC")
+        .ok()
+        .and_then(|rustc| output(&rustc, &["--version"]));
     let target = std::env::var("TARGET").ok();
     for (name, value) in [("COMMIT", commit), ("RUSTC", rustc), ("TARGET", target)] {
         let value = value.unwrap_or_else(|| "unknown".to_string());

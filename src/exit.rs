@@ -63,7 +63,11 @@ pub fn finish(outcome: Result<Status, Error>) -> Status {
     match outcome {
         Ok(status) => status,
         Err(error) => {
-            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            let line = error
+                .to_string()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             eprintln!("everyack: {line}");
             error.status()
         }

@@ -14,7 +14,9 @@ use std::fmt::Write;
 pub fn list(arguments: &ListArguments) -> Result<Status, Error> {
     let entries = entries(arguments.what);
     let text = match arguments.format {
-        Format::Json => pretty(&Value::Array(entries.into_iter().map(|entry| entry.json).collect())),
+        Format::Json => pretty(&Value::Array(
+            entries.into_iter().map(|entry| entry.json).collect(),
+        )),
         Format::Text => entries.into_iter().map(|entry| entry.text).collect(),
     };
     output::print(&text)?;
@@ -56,7 +58,10 @@ fn modelled_properties() -> Vec<Entry> {
         text: paragraph(
             &format!("{} {}", property.scope, property.name),
             property.acts,
-            &format!("default {}; allowed: {}", property.default, property.allowed),
+            &format!(
+                "default {}; allowed: {}",
+                property.default, property.allowed
+            ),
         ),
         json: json!({
             "id": property.name,
@@ -150,10 +155,22 @@ mod tests {
     #[test]
     fn bugs_have_the_fields_that_scripts_rely_on() {
         let bug = &bugs()[0].json;
-        for key in ["id", "source", "breaks", "found_by", "suite", "seeds_median", "seeds_p90"] {
+        for key in [
+            "id",
+            "source",
+            "breaks",
+            "found_by",
+            "suite",
+            "seeds_median",
+            "seeds_p90",
+        ] {
             assert!(bug.get(key).is_some(), "{key}");
         }
     }
 }
-fn suites() -> Vec<Entry> { vec![] }
-fn marks() -> Vec<Entry> { vec![] }
+fn suites() -> Vec<Entry> {
+    vec![]
+}
+fn marks() -> Vec<Entry> {
+    vec![]
+}

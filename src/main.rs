@@ -14,7 +14,6 @@ mod shield;
 mod verdict;
 
 use args::{Arguments, Command};
-use clap::Parser;
 use std::process::ExitCode;
 
 /// The runs allocate and free small values all the time.
@@ -22,9 +21,13 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let a = Arguments::parse();
-    exit::finish(shield::shielded(|| match &a.command {
-        Command::List(l) => list::list(l),
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(ended) => return exit::finish(ended).into(),
+    };
+    let outcome = shield::shielded(|| match &arguments.command {
+        Command::List(arguments) => list::list(arguments),
         _ => Ok(exit::Status::AsPromised),
-    })).into()
+    });
+    exit::finish(outcome).into()
 }

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 /// Prints to stdout. A reader that went away (`| head`) wants no more, which is no failure.
 pub fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::Testbed(format!("writing to stdout failed: {error}")))
         }
@@ -27,13 +30,17 @@ impl Output {
         let failures = directory.join("failures");
         let refused = |error: io::Error| {
             let path = directory.display();
-            Error::Input(format!("--out {path}: cannot write there: {error}; name another directory"))
+            Error::Input(format!(
+                "--out {path}: cannot write there: {error}; name another directory"
+            ))
         };
         fs::create_dir_all(&failures).map_err(refused)?;
         let probe = failures.join(".everyack-probe");
         write(&probe, "").map_err(refused)?;
         fs::remove_file(&probe).map_err(refused)?;
-        Ok(Output { directory: directory.to_path_buf() })
+        Ok(Output {
+            directory: directory.to_path_buf(),
+        })
     }
 
     /// Writes one file; `name` is relative to the directory. A file is there whole or not at all.

@@ -46,7 +46,11 @@ impl Progress {
             (false, true) => Manner::Bar,
             (false, false) => Manner::Lines,
         };
-        Progress { manner, started: Instant::now(), state: Mutex::new(State::default()) }
+        Progress {
+            manner,
+            started: Instant::now(),
+            state: Mutex::new(State::default()),
+        }
     }
 
     /// So many runs have finished, of as many as are planned by now.
@@ -56,7 +60,9 @@ impl Progress {
             return;
         }
         // A job that holds the lock is printing at this moment; two lines would say the same.
-        let Ok(mut state) = self.state.try_lock() else { return };
+        let Ok(mut state) = self.state.try_lock() else {
+            return;
+        };
         match self.manner {
             Manner::Bar => {
                 let bar = state.bar.get_or_insert_with(|| bar(elapsed, finished));
@@ -84,7 +90,8 @@ impl Progress {
 fn bar(elapsed: Duration, finished: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {per_sec}  ETA {eta}")
         .expect("the template is constant and was tried");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_elapsed(elapsed);
+    let bar =
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_elapsed(elapsed);
     bar.set_style(style);
     bar.with_position(finished)
 }
@@ -96,9 +103,20 @@ fn due(last: Option<Duration>, elapsed: Duration) -> bool {
 fn line(finished: u64, planned: u64, elapsed: Duration) -> String {
     let per_s = finished as f64 / elapsed.as_secs_f64();
     let left = planned.saturating_sub(finished);
-    let eta_s = if per_s > 0.0 { (left as f64 / per_s).ceil() } else { f64::INFINITY };
-    let eta = if eta_s.is_finite() { format!(", {eta_s:.0} s left") } else { String::new() };
-    format!("{finished} of {} runs, {per_s:.0} runs/s{eta}", planned.max(finished))
+    let eta_s = if per_s > 0.0 {
+        (left as f64 / per_s).ceil()
+    } else {
+        f64::INFINITY
+    };
+    let eta = if eta_s.is_finite() {
+        format!(", {eta_s:.0} s left")
+    } else {
+        String::new()
+    };
+    format!(
+        "{finished} of {} runs, {per_s:.0} runs/s{eta}",
+        planned.max(finished)
+    )
 }
 
 #[cfg(test)]
@@ -107,9 +125,18 @@ mod tests {
 
     #[test]
     fn a_line_has_rate_and_time_left() {
-        assert_eq!(line(400, 1_000, Duration::from_secs(2)), "400 of 1000 runs, 200 runs/s, 3 s left");
-        assert_eq!(line(0, 10, Duration::from_secs(3)), "0 of 10 runs, 0 runs/s");
-        assert_eq!(line(12, 10, Duration::from_secs(4)), "12 of 12 runs, 3 runs/s, 0 s left");
+        assert_eq!(
+            line(400, 1_000, Duration::from_secs(2)),
+            "400 of 1000 runs, 200 runs/s, 3 s left"
+        );
+        assert_eq!(
+            line(0, 10, Duration::from_secs(3)),
+            "0 of 10 runs, 0 runs/s"
+        );
+        assert_eq!(
+            line(12, 10, Duration::from_secs(4)),
+            "12 of 12 runs, 3 runs/s, 0 s left"
+        );
     }
 
     #[test]

@@ -21,13 +21,21 @@ fn of_head(head: Option<&str>) -> Result<u64, Error> {
         .and_then(|digits| seed(&format!("0x{digits}")).ok())
         .ok_or_else(|| {
             let allowed = "a number, 0x..., or git inside a repository that has a commit";
-            Error::Input(format!("--seed-base git: found no commit here; allowed is {allowed}"))
+            Error::Input(format!(
+                "--seed-base git: found no commit here; allowed is {allowed}"
+            ))
         })
 }
 
 fn head() -> Option<String> {
-    let output = Command::new("git").args(["rev-parse", "--verify", "HEAD"]).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    let output = Command::new("git")
+        .args(["rev-parse", "--verify", "HEAD"])
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 #[cfg(test)]
@@ -38,7 +46,9 @@ mod tests {
     fn a_commit_gives_its_first_64_bits_and_no_commit_is_an_input_error() {
         let head = "00000000000000ff0123456789abcdef01234567";
         assert_eq!(of_head(Some(head)), Ok(255));
-        assert!(matches!(of_head(None), Err(Error::Input(line)) if line.contains("--seed-base git")));
+        assert!(
+            matches!(of_head(None), Err(Error::Input(line)) if line.contains("--seed-base git"))
+        );
         assert_eq!(resolve(SeedBase::Number(7)), Ok(7));
     }
 }

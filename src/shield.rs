@@ -10,7 +10,9 @@ pub fn shielded<T>(command: impl FnOnce() -> Result<T, Error>) -> Result<T, Erro
     let last_place = Arc::new(Mutex::new(None));
     let noted = Arc::clone(&last_place);
     panic::set_hook(Box::new(move |info| {
-        let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        let place = info
+            .location()
+            .map(|place| format!("{}:{}", place.file(), place.line()));
         if let Ok(mut last) = noted.lock() {
             *last = place;
         }
@@ -21,7 +23,9 @@ pub fn shielded<T>(command: impl FnOnce() -> Result<T, Error>) -> Result<T, Erro
         let place = last_place.lock().ok().and_then(|last| last.clone());
         let place = place.unwrap_or_else(|| "an unknown place".to_string());
         let message = message(payload.as_ref());
-        Err(Error::Testbed(format!("internal failure at {place}: {message}; this is a bug in everyack")))
+        Err(Error::Testbed(format!(
+            "internal failure at {place}: {message}; this is a bug in everyack"
+        )))
     })
 }
 
@@ -45,7 +49,10 @@ mod tests {
         let error = outcome.unwrap_err();
         assert_eq!(error.status(), Status::TestbedFailed);
         let line = error.to_string();
-        assert!(line.contains("src/shield.rs:") && line.contains("the log end went back"), "{line}");
+        assert!(
+            line.contains("src/shield.rs:") && line.contains("the log end went back"),
+            "{line}"
+        );
         assert!(!line.contains('\n'));
     }
 }

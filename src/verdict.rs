@@ -19,8 +19,14 @@ pub struct Circumstances {
 /// The exit status of a campaign. A testbed that failed outranks what it claims to have seen.
 pub fn status(report: &Report, circumstances: Circumstances) -> Status {
     let canary_missed = report.canary.as_ref().is_some_and(|canary| !canary.caught);
-    let broken = report.cells.iter().any(|cell| cell::fails(cell, circumstances.demanding));
-    let mark_missed = report.marks.iter().any(|mark| mark.required && mark.runs == 0);
+    let broken = report
+        .cells
+        .iter()
+        .any(|cell| cell::fails(cell, circumstances.demanding));
+    let mark_missed = report
+        .marks
+        .iter()
+        .any(|mark| mark.required && mark.runs == 0);
     if circumstances.interrupted {
         Status::Interrupted
     } else if canary_missed || circumstances.failed_runs > 0 {
@@ -60,8 +66,11 @@ mod tests {
         .unwrap()
     }
 
-    const DEMANDING: Circumstances =
-        Circumstances { demanding: true, interrupted: false, failed_runs: 0 };
+    const DEMANDING: Circumstances = Circumstances {
+        demanding: true,
+        interrupted: false,
+        failed_runs: 0,
+    };
 
     #[test]
     fn a_broken_promise_fails_always_and_missing_evidence_where_it_is_demanded() {
@@ -76,7 +85,11 @@ mod tests {
         ] {
             let report = report(verdict);
             assert_eq!(status(&report, lenient).code(), lenient_status, "{verdict}");
-            assert_eq!(status(&report, DEMANDING).code(), demanding_status, "{verdict}");
+            assert_eq!(
+                status(&report, DEMANDING).code(),
+                demanding_status,
+                "{verdict}"
+            );
         }
     }
 
@@ -84,7 +97,10 @@ mod tests {
     fn a_required_mark_that_no_run_reached_fails_where_it_is_demanded() {
         let mut report = report("kept");
         report.marks[0].runs = 0;
-        assert_eq!(status(&report, Circumstances::default()), Status::AsPromised);
+        assert_eq!(
+            status(&report, Circumstances::default()),
+            Status::AsPromised
+        );
         assert_eq!(status(&report, DEMANDING), Status::Broken);
         report.marks[0].required = false;
         assert_eq!(status(&report, DEMANDING), Status::AsPromised);
@@ -93,11 +109,17 @@ mod tests {
     #[test]
     fn a_testbed_that_failed_outranks_its_own_verdicts() {
         let mut report = report("broken");
-        let failed = Circumstances { failed_runs: 1, ..DEMANDING };
+        let failed = Circumstances {
+            failed_runs: 1,
+            ..DEMANDING
+        };
         assert_eq!(status(&report, failed), Status::TestbedFailed);
         report.canary.as_mut().unwrap().caught = false;
         assert_eq!(status(&report, DEMANDING), Status::TestbedFailed);
-        let interrupted = Circumstances { interrupted: true, ..DEMANDING };
+        let interrupted = Circumstances {
+            interrupted: true,
+            ..DEMANDING
+        };
         assert_eq!(status(&report, interrupted), Status::Interrupted);
     }
 }
