@@ -138,7 +138,9 @@ impl Broker {
 
     /// Whether it is registered and unfenced, as far as it knows.
     pub fn is_running(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| run.lifecycle.is_running())
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.lifecycle.is_running())
     }
 
     fn start(&mut self, env: &mut Env<'_>) {
@@ -235,7 +237,13 @@ impl Run {
 
     // ---- connections ------------------------------------------------------------------------
 
-    fn request_arrived(&mut self, conn: ConnId, correlation: i32, request: Request, env: &mut Env<'_>) {
+    fn request_arrived(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        request: Request,
+        env: &mut Env<'_>,
+    ) {
         let Some(accepted) = self.accepted.get_mut(&conn) else {
             return;
         };
@@ -270,7 +278,8 @@ impl Run {
         if let Some((correlation, request)) = accepted.backlog.pop_front() {
             accepted.muted = true;
             env.serve(Queue::RequestHandler, request_cost(&request));
-            self.requests.push_back((Asker { conn, correlation }, request));
+            self.requests
+                .push_back((Asker { conn, correlation }, request));
         }
     }
 
@@ -310,9 +319,16 @@ impl Run {
         }
     }
 
-    fn response_arrived(&mut self, conn: ConnId, correlation: i32, response: Response, env: &mut Env<'_>) {
+    fn response_arrived(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) {
         if let Some(leader) = self.replicas.fetcher_of(conn) {
-            self.replicas.fetcher_received(leader, correlation, response, env);
+            self.replicas
+                .fetcher_received(leader, correlation, response, env);
         } else if self.lifecycle.owns(conn) {
             match self.lifecycle.on_response(correlation, response, env) {
                 Step::Nothing => {}
@@ -340,7 +356,8 @@ impl Run {
         for conn in conns {
             self.unmute(conn, false, env);
         }
-        self.lifecycle.set_ready_to_unfence(self.image.offset(), env);
+        self.lifecycle
+            .set_ready_to_unfence(self.image.offset(), env);
     }
 
     fn isr_answers(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
@@ -429,7 +446,11 @@ impl Run {
         }
     }
 
-    fn answer_all(&mut self, answers: impl IntoIterator<Item = (Asker, Response)>, env: &mut Env<'_>) {
+    fn answer_all(
+        &mut self,
+        answers: impl IntoIterator<Item = (Asker, Response)>,
+        env: &mut Env<'_>,
+    ) {
         for (asker, response) in answers {
             self.respond(asker, response, env);
         }
@@ -467,7 +488,9 @@ impl Run {
     }
 
     pub(crate) fn high_watermark(&self, id: TopicPartition) -> Offset {
-        self.replicas.partition(id).map_or(0, |p| p.log.high_watermark)
+        self.replicas
+            .partition(id)
+            .map_or(0, |p| p.log.high_watermark)
     }
 
     fn offsets_high_watermark_of(&self, job: u64) -> Offset {

@@ -162,12 +162,7 @@ impl Lifecycle {
     }
 
     /// The controller answered.
-    pub fn on_response(
-        &mut self,
-        correlation: i32,
-        response: Response,
-        env: &mut Env<'_>,
-    ) -> Step {
+    pub fn on_response(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) -> Step {
         if !self.channel.on_response(correlation) {
             return Step::Nothing;
         }

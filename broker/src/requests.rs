@@ -41,7 +41,9 @@ impl Run {
                 self.respond(asker, response, env);
             }
             Request::ApiVersions(_) => {
-                let apis = CLIENT_APIS.iter().map(|api| (*api as i16, 0, api.version()));
+                let apis = CLIENT_APIS
+                    .iter()
+                    .map(|api| (*api as i16, 0, api.version()));
                 let response = ApiVersionsResponse {
                     error: ErrorCode::None,
                     apis: apis.collect(),
@@ -52,7 +54,10 @@ impl Run {
             | Request::BrokerRegistration(_)
             | Request::BrokerHeartbeat(_)
             | Request::AllocateProducerIds(_) => {
-                panic!("the controller's request {:?} reached a broker", request.api())
+                panic!(
+                    "the controller's request {:?} reached a broker",
+                    request.api()
+                )
             }
         }
     }
@@ -91,15 +96,17 @@ impl Run {
 
     fn epoch_ends(&self, request: &OffsetForLeaderEpochRequest) -> Response {
         let topics = request.topics.iter().map(|(topic, asks)| {
-            let results = asks.iter().map(|ask| match self.id_of(topic, ask.partition) {
-                Some(id) => self.replicas.epoch_end(id, ask),
-                None => EpochEnd {
-                    partition: ask.partition,
-                    error: ErrorCode::UnknownTopicOrPartition,
-                    leader_epoch: NO_EPOCH,
-                    end_offset: -1,
-                },
-            });
+            let results = asks
+                .iter()
+                .map(|ask| match self.id_of(topic, ask.partition) {
+                    Some(id) => self.replicas.epoch_end(id, ask),
+                    None => EpochEnd {
+                        partition: ask.partition,
+                        error: ErrorCode::UnknownTopicOrPartition,
+                        leader_epoch: NO_EPOCH,
+                        end_offset: -1,
+                    },
+                });
             (topic.clone(), results.collect())
         });
         Response::OffsetForLeaderEpoch(OffsetForLeaderEpochResponse {
@@ -162,14 +169,14 @@ impl Run {
     }
 
     fn find_coordinator(&self, request: FindCoordinatorRequest) -> Response {
-        let leader = self
-            .image
-            .topic_by_name(OFFSETS_TOPIC)
-            .and_then(|topic| {
-                let partition = partition_for(&request.group, topic.partitions.len() as i32);
-                let leader = topic.partitions.get(&partition)?.leader;
-                self.image.broker(leader).filter(|b| !b.fenced).map(|_| leader)
-            });
+        let leader = self.image.topic_by_name(OFFSETS_TOPIC).and_then(|topic| {
+            let partition = partition_for(&request.group, topic.partitions.len() as i32);
+            let leader = topic.partitions.get(&partition)?.leader;
+            self.image
+                .broker(leader)
+                .filter(|b| !b.fenced)
+                .map(|_| leader)
+        });
         Response::FindCoordinator(FindCoordinatorResponse {
             group: request.group,
             node: leader.unwrap_or(NO_BROKER),

@@ -5,6 +5,9 @@
 //! - [`spec`] what a run is made from; [`result`] what comes out
 //! - [`fault`] fault plans and their drawing
 //! - [`event`] the one stream of events
+//! - [`kernel`] nodes, network, disks, clocks; [`host`] runs it on madsim; [`world`] brings
+//!   kernel and applications together
+//! - [`application`] what an application is given, and the registry of applications
 //! - [`mechanism`] the names of the ways to lose a message
 
 #[cfg(not(madsim))]
@@ -14,11 +17,15 @@ compile_error!(
      `--cfg madsim` to it"
 );
 
+pub mod application;
 pub mod event;
 pub mod fault;
+pub mod host;
+pub mod kernel;
 pub mod mechanism;
 pub mod result;
 pub mod spec;
+pub mod world;
 
 pub use result::RunResult;
 pub use spec::RunSpec;

@@ -1,7 +1,7 @@
 //! From property maps to typed configurations, with Kafka's own rules between properties.
 //!
 //! A map may hold anything: names that are not modelled, or that nobody knows, are passed over
-//! here ([`super::classify`] tells them apart). An error is what stops a real broker or client
+//! here ([`super::classify()`] tells them apart). An error is what stops a real broker or client
 //! from starting.
 //!
 //! Not modelled: `config.providers` and their `${...}` references, dynamic settings of single

@@ -15,7 +15,7 @@
 
 use super::admin::{AdminCommand, TopicSpec};
 use super::heartbeat::{BrokerControlState, BrokerHeartbeatManager};
-use super::image::{Change, MetadataImage};
+use super::image::MetadataImage;
 use super::record::*;
 use super::replication::ReplicationControl;
 use crate::bug::Bug;
@@ -36,8 +36,6 @@ const API_VERSIONS_COST: Nanos = 10 * MICROS;
 const TASK_COST: Nanos = 20 * MICROS;
 /// `PeriodicTaskControlManager`: how soon a task runs again that has more to do.
 const TASK_AGAIN: Nanos = 10 * MILLIS;
-/// Default of `unclean.leader.election.interval.ms`.
-const UNCLEAN_ELECTION_INTERVAL: Nanos = 300_000 * MILLIS;
 /// `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`.
 const PRODUCER_ID_BLOCK: i32 = 1000;
 
@@ -94,8 +92,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that has not started. `config` is the controller's own: its session timeout and
-    /// its defaults of topic settings count. Topics in `topics` that its log already has are left as
+    /// A controller that has not started. `config` is the controller's own: its session timeout, its
+    /// interval of unclean elections and its defaults of topic settings count. Topics in `topics` that its log already has are left as
     /// they are. None of the bugs in the catalogue sits in the controller, so that `bug` changes
     /// nothing here.
     pub fn new(config: BrokerConfig, topics: Vec<TopicSpec>, bug: Option<Bug>) -> Controller {
@@ -150,6 +148,10 @@ impl Controller {
         (self.session_timeout() / 8).max(MILLIS)
     }
 
+    fn unclean_interval(&self) -> Nanos {
+        millis(self.config.unclean_leader_election_interval_ms)
+    }
+
     fn start(&mut self, env: &mut Env<'_>) -> Result<(), QuorumError> {
         let (log, records) = MetadataLog::open(NodeId::FIRST_CONTROLLER as i32, env)?;
         for (offset, record) in &records {
@@ -169,7 +171,7 @@ impl Controller {
             self.append(vec![bootstrap], env)?;
         }
         env.timer_in(self.fence_period(), FENCE_STALE);
-        env.timer_in(UNCLEAN_ELECTION_INTERVAL, ELECT_UNCLEAN);
+        env.timer_in(self.unclean_interval(), ELECT_UNCLEAN);
         self.maybe_create_topics(env);
         Ok(())
     }
@@ -212,7 +214,7 @@ impl Controller {
             Work::ElectUncleanLeaders => {
                 let records = self.rules().elect_unclean_leaders();
                 self.append(records, env)?;
-                env.timer_in(UNCLEAN_ELECTION_INTERVAL, ELECT_UNCLEAN);
+                env.timer_in(self.unclean_interval(), ELECT_UNCLEAN);
             }
             Work::CreateTopics => self.create_topics(env)?,
             Work::Admin(AdminCommand::MoveLeader { partition, to }) => {
@@ -425,71 +427,83 @@ impl Controller {
     }
 
     fn replay(&mut self, record: &MetadataRecord, offset: Offset, env: &mut Env<'_>) {
-        let unfenced_before = |image: &MetadataImage, id| image.is_unfenced(id);
         match record {
-            MetadataRecord::RegisterBroker(r) => {
-                let (broker, epoch) = (r.broker, r.epoch);
-                let former = self.image.broker(broker).map(|b| b.epoch);
-                let fences = unfenced_before(&self.image, broker) && r.fenced;
-                self.image.apply(record, offset);
-                if former.is_some() {
-                    self.heartbeats.remove(broker);
-                }
-                self.heartbeats.register(broker, r.fenced);
-                if fences {
-                    self.defer(Deferred::Fact(Fact::BrokerFenced { broker }), env);
-                }
-                if former != Some(epoch) {
-                    let fact = Fact::BrokerRegistered { broker, epoch };
-                    self.defer(Deferred::Fact(fact), env);
-                }
-            }
+            MetadataRecord::RegisterBroker(r) => self.replay_registration(r, record, offset, env),
             MetadataRecord::BrokerRegistrationChange(r) => {
                 let broker = r.broker;
-                let before = unfenced_before(&self.image, broker);
+                let before = self.image.is_unfenced(broker);
                 self.image.apply(record, offset);
                 let after = self.image.is_unfenced(broker);
                 self.heartbeats.register(broker, !after);
                 match (before, after) {
-                    (true, false) => self.defer(Deferred::Fact(Fact::BrokerFenced { broker }), env),
-                    (false, true) => {
-                        self.defer(Deferred::Fact(Fact::BrokerUnfenced { broker }), env)
-                    }
+                    (true, false) => self.defer_fact(Fact::BrokerFenced { broker }, env),
+                    (false, true) => self.defer_fact(Fact::BrokerUnfenced { broker }, env),
                     _ => {}
                 }
             }
-            _ => {
-                let elected = matches!(
-                    record,
-                    MetadataRecord::PartitionChange(PartitionChangeRecord {
-                        leader: Some(0..),
-                        recovering,
-                        isr: Some(_),
-                        ..
-                    }) if *recovering != Some(false)
-                );
-                let isr_before = match record {
-                    MetadataRecord::PartitionChange(r) => {
-                        self.image.partition(r.partition).map(|p| p.isr.clone())
-                    }
-                    _ => None,
+            MetadataRecord::PartitionChange(r) => {
+                let former = self.image.partition(r.partition).map(|p| p.isr.clone());
+                let unclean = match (r.leader, former) {
+                    (Some(leader @ 0..), Some(isr)) => !isr.contains(&leader),
+                    _ => false,
                 };
-                if let Change::Partition(partition) = self.image.apply(record, offset) {
-                    let state = self.image.partition(partition).expect("just changed");
-                    let mut isr = state.isr.to_vec();
-                    isr.sort_unstable();
-                    let fact = Fact::PartitionChanged {
-                        partition,
-                        leader: state.leader,
-                        leader_epoch: state.leader_epoch,
-                        unclean: elected
-                            && isr_before.is_some_and(|former| !former.contains(&state.leader)),
-                        isr,
-                    };
-                    self.defer(Deferred::Fact(fact), env);
-                }
+                self.image.apply(record, offset);
+                self.defer_partition_changed(r.partition, unclean, env);
+            }
+            MetadataRecord::Partition(r) => {
+                self.image.apply(record, offset);
+                self.defer_partition_changed(r.partition, false, env);
+            }
+            _ => {
+                self.image.apply(record, offset);
             }
         }
+    }
+
+    fn replay_registration(
+        &mut self,
+        r: &RegisterBrokerRecord,
+        record: &MetadataRecord,
+        offset: Offset,
+        env: &mut Env<'_>,
+    ) {
+        let (broker, epoch) = (r.broker, r.epoch);
+        let former = self.image.broker(broker).map(|b| b.epoch);
+        let fences = r.fenced && self.image.is_unfenced(broker);
+        self.image.apply(record, offset);
+        if former.is_some() {
+            self.heartbeats.remove(broker);
+        }
+        self.heartbeats.register(broker, r.fenced);
+        if fences {
+            self.defer_fact(Fact::BrokerFenced { broker }, env);
+        }
+        if former != Some(epoch) {
+            self.defer_fact(Fact::BrokerRegistered { broker, epoch }, env);
+        }
+    }
+
+    fn defer_partition_changed(
+        &mut self,
+        partition: TopicPartition,
+        unclean: bool,
+        env: &mut Env<'_>,
+    ) {
+        let state = self.image.partition(partition).expect("just changed");
+        let mut isr = state.isr.to_vec();
+        isr.sort_unstable();
+        let fact = Fact::PartitionChanged {
+            partition,
+            leader: state.leader,
+            leader_epoch: state.leader_epoch,
+            isr,
+            unclean,
+        };
+        self.defer_fact(fact, env);
+    }
+
+    fn defer_fact(&mut self, fact: Fact, env: &mut Env<'_>) {
+        self.defer(Deferred::Fact(fact), env);
     }
 
     /// Lets something wait until everything appended so far is committed.
@@ -684,3 +698,7 @@ fn api_versions() -> ApiVersionsResponse {
             .collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+mod tests;

@@ -91,7 +91,7 @@ pub enum Change {
 /// The cluster's metadata up to an offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MetadataImage {
-    /// Offset of the last record applied, -1 before the first.
+    /// Offset of the last record applied.
     offset: Option<Offset>,
     brokers: BTreeMap<BrokerId, BrokerRegistration>,
     topics: BTreeMap<TopicId, TopicImage>,

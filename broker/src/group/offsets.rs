@@ -103,7 +103,13 @@ impl OffsetsCoordinator {
     }
 
     /// This broker leads that partition of `__consumer_offsets` now (`onElection`): load it.
-    pub fn elected(&mut self, partition: i32, leader_epoch: LeaderEpoch, log_bytes: u64, env: &mut Env<'_>) {
+    pub fn elected(
+        &mut self,
+        partition: i32,
+        leader_epoch: LeaderEpoch,
+        log_bytes: u64,
+        env: &mut Env<'_>,
+    ) {
         let shard = Shard {
             leader_epoch,
             loaded: false,
@@ -111,7 +117,10 @@ impl OffsetsCoordinator {
         };
         self.shards.insert(partition, shard);
         self.to_load.push((partition, leader_epoch));
-        env.serve(Queue::Coordinator, LOAD_COST + log_bytes / 1024 * LOAD_COST_PER_KIB);
+        env.serve(
+            Queue::Coordinator,
+            LOAD_COST + log_bytes / 1024 * LOAD_COST_PER_KIB,
+        );
     }
 
     /// The partition that the coordinator's queue has come to.
@@ -128,7 +137,10 @@ impl OffsetsCoordinator {
 
     /// `CoordinatorLoaderImpl`: replays the log from its start to its end.
     pub fn load(&mut self, partition: i32, log: &PartitionLog, env: &mut Env<'_>) {
-        let shard = self.shards.get_mut(&partition).expect("listed to be loaded");
+        let shard = self
+            .shards
+            .get_mut(&partition)
+            .expect("listed to be loaded");
         let batches = log
             .batches_from(log.log_start_offset(), env.disk)
             .expect("the log was read from this disk when it was opened");
@@ -226,9 +238,11 @@ impl OffsetsCoordinator {
         let commit = self.pending.get_mut(&job)?;
         commit.end = Some(end);
         let shard = self.shards.get_mut(&commit.partition)?;
-        let entries = commit.request.topics.iter().flat_map(|(topic, commits)| {
-            commits.iter().map(move |commit| (topic, commit))
-        });
+        let entries = commit
+            .request
+            .topics
+            .iter()
+            .flat_map(|(topic, commits)| commits.iter().map(move |commit| (topic, commit)));
         let count = entries.clone().count() as Offset;
         for (at, (topic, c)) in (end - count..end).zip(entries) {
             let key = key_of(&commit.request.group, topic, c.partition);

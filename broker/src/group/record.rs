@@ -125,7 +125,10 @@ mod tests {
 
     #[test]
     fn other_records_of_the_topic_are_passed_over() {
-        assert_eq!(OffsetKey::decode(Bytes::from_static(&[0, 2, 0, 1, b'g'])), None);
+        assert_eq!(
+            OffsetKey::decode(Bytes::from_static(&[0, 2, 0, 1, b'g'])),
+            None
+        );
         assert_eq!(OffsetKey::decode(Bytes::from_static(&[0])), None);
         assert_eq!(OffsetValue::decode(Bytes::from_static(&[0, 1])), None);
     }

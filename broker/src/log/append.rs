@@ -147,7 +147,9 @@ fn validate_produced(
         return Err(AppendError::RecordTooLarge { size, max });
     }
     let batch = &records[..size];
-    header.check_crc(batch).map_err(AppendError::CorruptRecord)?;
+    header
+        .check_crc(batch)
+        .map_err(AppendError::CorruptRecord)?;
     if header.last_offset_delta < 0 || header.record_count <= 0 {
         return Err(AppendError::InvalidBatch("batch has no records"));
     }
@@ -155,7 +157,9 @@ fn validate_produced(
         return Err(AppendError::InvalidBatch("offsets and record count differ"));
     }
     if header.is_control() {
-        return Err(AppendError::InvalidBatch("clients write no control records"));
+        return Err(AppendError::InvalidBatch(
+            "clients write no control records",
+        ));
     }
     if header.has_producer_id() && header.base_sequence < 0 {
         return Err(AppendError::InvalidBatch("producer id without sequence"));

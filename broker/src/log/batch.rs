@@ -274,7 +274,11 @@ pub fn decrement_sequence(sequence: i32, decrement: i32) -> i32 {
 /// # Panics
 /// Where `batch` is shorter than its header: the caller has validated it.
 pub fn patch(batch: &mut [u8], base_offset: Offset, leader_epoch: LeaderEpoch) {
-    assert!(batch.len() >= HEADER_BYTES, "patch of {} bytes", batch.len());
+    assert!(
+        batch.len() >= HEADER_BYTES,
+        "patch of {} bytes",
+        batch.len()
+    );
     batch[..8].copy_from_slice(&base_offset.to_be_bytes());
     batch[LEADER_EPOCH_AT..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }

@@ -98,8 +98,8 @@ pub fn offset_checkpoint_text<'a>(
 /// Reads such a text.
 ///
 /// # Errors
-/// Where it is not a checkpoint of version 0. Kafka then takes the log directory offline for the
-/// high watermarks, and starts recovery from 0 for the recovery points (`LogManager.loadLogs`).
+/// Where it is not a checkpoint of version 0. Kafka then takes the log directory offline
+/// (`CheckpointFileWithFailureHandler`).
 pub fn parse_offset_checkpoint(text: &str) -> Result<Vec<OffsetEntry>, MalformedCheckpoint> {
     let mut entries = Vec::new();
     for (number, line) in checkpoint_lines(text)? {
@@ -279,8 +279,14 @@ mod tests {
         let read = parse_offset_checkpoint(&text).unwrap();
         assert_eq!(read.len(), 2);
         assert_eq!((read[1].topic.as_str(), read[1].partition), ("b-c", 12));
-        assert!(parse_offset_checkpoint("0\n2\na 0 5\n").is_err(), "a line is missing");
-        assert!(parse_offset_checkpoint("\0\0\0").is_err(), "a hole of zeros");
+        assert!(
+            parse_offset_checkpoint("0\n2\na 0 5\n").is_err(),
+            "a line is missing"
+        );
+        assert!(
+            parse_offset_checkpoint("\0\0\0").is_err(),
+            "a hole of zeros"
+        );
         assert!(parse_offset_checkpoint("0\n1\na 0\n").is_err());
     }
 
@@ -290,11 +296,17 @@ mod tests {
         let mut write = CheckpointWrite::new("dir/x");
         assert!(write.begin(&mut disk, "one".into(), TOKEN).unwrap());
         assert_eq!(text_of(&mut disk, "dir/x"), None);
-        assert_eq!(write.synced(&mut disk, Ok(())), Ok(CheckpointProgress::Again));
+        assert_eq!(
+            write.synced(&mut disk, Ok(())),
+            Ok(CheckpointProgress::Again)
+        );
         assert_eq!(text_of(&mut disk, "dir/x").as_deref(), Some("one"));
         assert!(write.is_busy(), "the name is not durable yet");
         assert_eq!(disk.synced_dirs, ["dir"]);
-        assert_eq!(write.synced(&mut disk, Ok(())), Ok(CheckpointProgress::Done));
+        assert_eq!(
+            write.synced(&mut disk, Ok(())),
+            Ok(CheckpointProgress::Done)
+        );
         assert_eq!(disk.syncs, [TOKEN, TOKEN]);
     }
 
@@ -304,7 +316,11 @@ mod tests {
         let mut write = CheckpointWrite::new("x");
         write.begin(&mut disk, "one".into(), TOKEN).unwrap();
         assert!(!write.begin(&mut disk, "two".into(), SyncToken(8)).unwrap());
-        assert!(!write.begin(&mut disk, "three".into(), SyncToken(9)).unwrap());
+        assert!(
+            !write
+                .begin(&mut disk, "three".into(), SyncToken(9))
+                .unwrap()
+        );
         let mut steps = 0;
         while write.synced(&mut disk, Ok(())).unwrap() == CheckpointProgress::Again {
             steps += 1;
@@ -321,7 +337,10 @@ mod tests {
         write.begin(&mut disk, "one".into(), TOKEN).unwrap();
         while write.synced(&mut disk, Ok(())).unwrap() == CheckpointProgress::Again {}
         write.begin(&mut disk, "two".into(), TOKEN).unwrap();
-        assert_eq!(write.synced(&mut disk, Err(DiskError::Io)), Err(DiskError::Io));
+        assert_eq!(
+            write.synced(&mut disk, Err(DiskError::Io)),
+            Err(DiskError::Io)
+        );
         assert!(!write.is_busy());
         assert_eq!(text_of(&mut disk, "x").as_deref(), Some("one"));
     }

@@ -233,10 +233,21 @@ mod tests {
     fn checkpoint_text_is_kafkas() {
         let cache = cache(&[(1, 0), (2, 10)]);
         assert_eq!(cache.to_checkpoint(), "0\n2\n1 0\n2 10\n");
-        for bad in ["1\n0\n", "0\n1\n", "0\n1\n1\n", "0\n1\n1 x\n", "0\n1\n1 2 3\n", "0\n1\n-1 0\n", "x"] {
+        for bad in [
+            "1\n0\n",
+            "0\n1\n",
+            "0\n1\n1\n",
+            "0\n1\n1 x\n",
+            "0\n1\n1 2 3\n",
+            "0\n1\n-1 0\n",
+            "x",
+        ] {
             assert!(LeaderEpochCache::from_checkpoint(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(LeaderEpochCache::from_checkpoint(""), Ok(LeaderEpochCache::new()));
+        assert_eq!(
+            LeaderEpochCache::from_checkpoint(""),
+            Ok(LeaderEpochCache::new())
+        );
     }
 
     /// The same cache, written down naively after the text of `LeaderEpochFileCache`.
@@ -253,7 +264,12 @@ mod tests {
             }
             let kept: Vec<(i32, i64)> = self.0.iter().map(|(&e, &s)| (e, s)).collect();
             let conflict = |&(e, s): &(i32, i64)| e >= epoch || s >= start;
-            let keep = kept.len() - kept.iter().rev().take_while(|entry| conflict(entry)).count();
+            let keep = kept.len()
+                - kept
+                    .iter()
+                    .rev()
+                    .take_while(|entry| conflict(entry))
+                    .count();
             self.0 = kept[..keep].iter().copied().collect();
             self.0.insert(epoch, start);
         }

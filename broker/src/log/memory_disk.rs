@@ -73,7 +73,11 @@ impl Disk for MemoryDisk {
 
     fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<(), DiskError> {
         let failed = self.fails();
-        let written = if failed.is_ok() { bytes.len() } else { bytes.len() / 2 };
+        let written = if failed.is_ok() {
+            bytes.len()
+        } else {
+            bytes.len() / 2
+        };
         self.files[file.0 as usize].extend_from_slice(&bytes[..written]);
         failed
     }
@@ -103,7 +107,10 @@ impl Disk for MemoryDisk {
 
     fn delete(&mut self, path: &str) -> Result<(), DiskError> {
         self.fails()?;
-        self.names.remove(path).map(|_| ()).ok_or(DiskError::NotFound)
+        self.names
+            .remove(path)
+            .map(|_| ())
+            .ok_or(DiskError::NotFound)
     }
 
     fn sync(&mut self, _file: FileId, token: SyncToken) {

@@ -284,9 +284,11 @@ impl PartitionLog {
         let metadata = self.batches_metadata_from(offset);
         let bytes = match metadata.first() {
             None => Bytes::new(),
-            Some(first) => {
-                disk.read(self.file, first.position, self.end_position - first.position)?
-            }
+            Some(first) => disk.read(
+                self.file,
+                first.position,
+                self.end_position - first.position,
+            )?,
         };
         Ok(LogBatches { metadata, bytes })
     }

@@ -67,7 +67,10 @@ pub struct ProducerBatch {
 impl ProducerBatch {
     /// Sequence of its first record.
     pub fn first_sequence(&self) -> i32 {
-        decrement_sequence(self.last_sequence, (self.last_offset - self.first_offset) as i32)
+        decrement_sequence(
+            self.last_sequence,
+            (self.last_offset - self.first_offset) as i32,
+        )
     }
 }
 
@@ -102,7 +105,9 @@ impl ProducerStateEntry {
 
     /// Last sequence, -1 where no batch is known.
     pub fn last_sequence(&self) -> i32 {
-        self.batches().last().map_or(NO_SEQUENCE, |b| b.last_sequence)
+        self.batches()
+            .last()
+            .map_or(NO_SEQUENCE, |b| b.last_sequence)
     }
 
     fn find_duplicate(&self, header: &BatchHeader) -> Option<ProducerBatch> {
@@ -311,13 +316,25 @@ mod tests {
     fn five_batches_are_known_and_the_sixth_last_is_out_of_order() {
         let (mut state, mut log) = (ProducerStateManager::new(), Vec::new());
         for n in 0..6 {
-            assert_eq!(append(&mut state, &mut log, &header(0, n * 2, 2)), Ok((i64::from(n) * 2, false)));
+            assert_eq!(
+                append(&mut state, &mut log, &header(0, n * 2, 2)),
+                Ok((i64::from(n) * 2, false))
+            );
         }
         for n in 1..6 {
-            assert_eq!(append(&mut state, &mut log, &header(0, n * 2, 2)), Ok((i64::from(n) * 2, true)));
+            assert_eq!(
+                append(&mut state, &mut log, &header(0, n * 2, 2)),
+                Ok((i64::from(n) * 2, true))
+            );
         }
         let oldest = append(&mut state, &mut log, &header(0, 0, 2));
-        assert!(matches!(oldest, Err(ProducerStateError::OutOfOrderSequence { last_sequence: 11, .. })));
+        assert!(matches!(
+            oldest,
+            Err(ProducerStateError::OutOfOrderSequence {
+                last_sequence: 11,
+                ..
+            })
+        ));
         let other_end = append(&mut state, &mut log, &header(0, 10, 3));
         assert!(other_end.is_err(), "same start, other end: no duplicate");
     }
@@ -325,12 +342,25 @@ mod tests {
     #[test]
     fn an_unknown_producer_may_begin_anywhere_a_new_epoch_must_begin_at_zero() {
         let (mut state, mut log) = (ProducerStateManager::new(), Vec::new());
-        assert_eq!(append(&mut state, &mut log, &header(3, 77, 1)), Ok((0, false)));
+        assert_eq!(
+            append(&mut state, &mut log, &header(3, 77, 1)),
+            Ok((0, false))
+        );
         assert!(append(&mut state, &mut log, &header(4, 78, 1)).is_err());
-        assert_eq!(append(&mut state, &mut log, &header(4, 0, 1)), Ok((1, false)));
+        assert_eq!(
+            append(&mut state, &mut log, &header(4, 0, 1)),
+            Ok((1, false))
+        );
         let zombie = append(&mut state, &mut log, &header(3, 78, 1));
-        assert!(matches!(zombie, Err(ProducerStateError::InvalidProducerEpoch { last_epoch: 4, .. })));
-        assert_eq!(state.producers()[&ID].batches().len(), 1, "the epoch's batches only");
+        assert!(matches!(
+            zombie,
+            Err(ProducerStateError::InvalidProducerEpoch { last_epoch: 4, .. })
+        ));
+        assert_eq!(
+            state.producers()[&ID].batches().len(),
+            1,
+            "the epoch's batches only"
+        );
     }
 
     #[test]
@@ -338,11 +368,20 @@ mod tests {
         let (mut state, mut log) = (ProducerStateManager::new(), Vec::new());
         append(&mut state, &mut log, &header(0, i32::MAX - 1, 4)).unwrap();
         assert_eq!(state.producers()[&ID].last_sequence(), 1);
-        assert_eq!(append(&mut state, &mut log, &header(0, i32::MAX - 1, 4)), Ok((0, true)));
-        assert_eq!(append(&mut state, &mut log, &header(0, 2, 1)), Ok((4, false)));
+        assert_eq!(
+            append(&mut state, &mut log, &header(0, i32::MAX - 1, 4)),
+            Ok((0, true))
+        );
+        assert_eq!(
+            append(&mut state, &mut log, &header(0, 2, 1)),
+            Ok((4, false))
+        );
         let (mut state, mut log) = (ProducerStateManager::new(), Vec::new());
         append(&mut state, &mut log, &header(0, i32::MAX, 1)).unwrap();
-        assert_eq!(append(&mut state, &mut log, &header(0, 0, 1)), Ok((1, false)));
+        assert_eq!(
+            append(&mut state, &mut log, &header(0, 0, 1)),
+            Ok((1, false))
+        );
     }
 
     #[test]
@@ -353,7 +392,14 @@ mod tests {
         }
         let mut reloaded = ProducerStateManager::new();
         reloaded.load(0, 4, &log);
-        assert_eq!(reloaded.check(&header(0, 3, 1)).unwrap().unwrap().first_offset, 3);
+        assert_eq!(
+            reloaded
+                .check(&header(0, 3, 1))
+                .unwrap()
+                .unwrap()
+                .first_offset,
+            3
+        );
         assert!(reloaded.check(&header(0, 2, 1)).is_err());
         assert_eq!(reloaded.check(&header(0, 4, 1)), Ok(None));
     }
@@ -366,8 +412,14 @@ mod tests {
         }
         log.truncate(2);
         state.truncate_and_reload(0, 2, &log);
-        assert_eq!(state.check(&header(0, 0, 1)).unwrap().unwrap().first_offset, 0);
-        assert_eq!(append(&mut state, &mut log, &header(0, 2, 1)), Ok((2, false)));
+        assert_eq!(
+            state.check(&header(0, 0, 1)).unwrap().unwrap().first_offset,
+            0
+        );
+        assert_eq!(
+            append(&mut state, &mut log, &header(0, 2, 1)),
+            Ok((2, false))
+        );
         state.truncate_and_reload(0, 0, &[]);
         assert_eq!(state.check(&header(0, 9, 1)), Ok(None), "unknown again");
     }

@@ -401,7 +401,19 @@ mod tests {
 
     #[test]
     fn varints_have_the_size_that_is_written_and_read_back() {
-        for value in [0, -1, 1, 63, -64, 64, 8191, 8192, i64::from(i32::MAX), i64::MIN, i64::MAX] {
+        for value in [
+            0,
+            -1,
+            1,
+            63,
+            -64,
+            64,
+            8191,
+            8192,
+            i64::from(i32::MAX),
+            i64::MIN,
+            i64::MAX,
+        ] {
             let mut out = Vec::new();
             put_varint(&mut out, value);
             assert_eq!(out.len(), varint_size(value), "{value}");
@@ -425,7 +437,12 @@ mod tests {
     #[test]
     fn another_implementation_decodes_the_batch() {
         let mut builder = BatchBuilder::new();
-        builder.append(1_000, Some(b"k"), Some(b"value"), &[(b"h", Some(b"x")), (b"h", None)]);
+        builder.append(
+            1_000,
+            Some(b"k"),
+            Some(b"value"),
+            &[(b"h", Some(b"x")), (b"h", None)],
+        );
         builder.append(1_007, None, None, &[]);
         builder.set_producer_state(7, 3, 41);
         let mut bytes = builder.build().to_vec();
@@ -435,7 +452,10 @@ mod tests {
             kafka_protocol::records::RecordBatchDecoder::decode(&mut bytes).expect("decodes");
         assert_eq!(decoded.records.len(), 2);
         let first = &decoded.records[0];
-        assert_eq!((first.offset, first.timestamp, first.sequence), (500, 1_000, 41));
+        assert_eq!(
+            (first.offset, first.timestamp, first.sequence),
+            (500, 1_000, 41)
+        );
         assert_eq!((first.producer_id, first.producer_epoch), (7, 3));
         assert_eq!(first.partition_leader_epoch, 9);
         assert_eq!(first.value.as_deref(), Some(&b"value"[..]));
@@ -443,7 +463,12 @@ mod tests {
         assert_eq!(decoded.records[1].key, None);
     }
 
-    type Plain = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
+    type Plain = (
+        i64,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    );
 
     fn plain() -> impl Strategy<Value = Plain> {
         let blob = || proptest::collection::vec(any::<u8>(), 0..150);
@@ -455,8 +480,10 @@ mod tests {
     fn build(plains: &[Plain]) -> Bytes {
         let mut builder = BatchBuilder::new();
         for (timestamp, key, value, headers) in plains {
-            let headers: Vec<HeaderRef<'_>> =
-                headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect();
+            let headers: Vec<HeaderRef<'_>> = headers
+                .iter()
+                .map(|(k, v)| (&k[..], v.as_deref()))
+                .collect();
             let before = builder.size();
             let size = builder.record_size(*timestamp, key.as_deref(), value.as_deref(), &headers);
             builder.append(*timestamp, key.as_deref(), value.as_deref(), &headers);
@@ -487,11 +514,11 @@ mod tests {
 
         #[test]
         fn any_flipped_bit_behind_the_magic_is_noticed(
-            plains in proptest::collection::vec(plain(), 1..4), at in any::<proptest::sample::Index>(), bit in 0..8,
+            plains in proptest::collection::vec(plain(), 1..4), at in any::<proptest::sample::Index>(), bit in 0..8u32,
         ) {
             let mut bytes = build(&plains).to_vec();
             let at = 17 + at.index(bytes.len() - 17);
-            bytes[at] ^= 1 << bit;
+            bytes[at] ^= 1u8 << bit;
             let header = BatchHeader::read(&bytes).unwrap();
             prop_assert!(header.check_crc(&bytes).is_err());
         }

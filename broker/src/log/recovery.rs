@@ -136,7 +136,10 @@ impl PartitionLog {
             disk.truncate(file, log.end_position)?;
         }
 
-        log.log_end = log.batches.last().map_or(base_offset, |b| b.last_offset + 1);
+        log.log_end = log
+            .batches
+            .last()
+            .map_or(base_offset, |b| b.last_offset + 1);
         log.recovery_point = if clean {
             log.log_end
         } else {
@@ -157,7 +160,12 @@ impl PartitionLog {
     fn assign_epochs_of_batches(&mut self) {
         for batch in &self.batches {
             let epoch = batch.leader_epoch;
-            if epoch >= 0 && self.epochs.latest_epoch().is_none_or(|latest| epoch > latest) {
+            if epoch >= 0
+                && self
+                    .epochs
+                    .latest_epoch()
+                    .is_none_or(|latest| epoch > latest)
+            {
                 self.epochs_changed |= self.epochs.assign(epoch, batch.base_offset);
             }
         }

@@ -23,6 +23,7 @@ use crate::controller::{MetadataRecord, RecordError};
 use crate::disk::{DiskError, FileId};
 use crate::env::{Env, SyncToken};
 use crate::ids::*;
+use crate::log::BatchError;
 use crate::wire::{ErrorCode, FetchPartition, FetchPartitionResult};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -35,14 +36,17 @@ pub const METADATA_SEGMENT: &str = "__cluster_metadata-0/00000000000000000000.lo
 const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What can go wrong with the metadata log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuorumError {
     /// The disk failed.
     #[error("metadata log could not be read or written: {0}")]
     Disk(#[from] DiskError),
-    /// A batch is cut short or its CRC does not match.
-    #[error("metadata log holds a batch that is cut short or corrupt")]
-    CorruptBatch,
+    /// A batch is corrupt.
+    #[error("metadata log holds a corrupt batch: {0}")]
+    Batch(#[from] BatchError),
+    /// The last batch is not whole.
+    #[error("metadata log ends with {0} bytes that are no whole batch")]
+    CutShort(usize),
     /// A record could not be read.
     #[error("metadata log holds a record that cannot be read: {0}")]
     Record(#[from] RecordError),
@@ -106,7 +110,7 @@ impl MetadataLog {
         if valid < bytes.len() {
             env.disk.truncate(file, valid as u64)?;
         }
-        let records = decode_batches(&bytes[..valid])?.records;
+        let records = decode_batches(&bytes.slice(..valid))?.records;
         log.leader_epoch += 1;
         let token = log.token();
         env.disk.sync_dir(METADATA_DIR, token);
@@ -120,31 +124,29 @@ impl MetadataLog {
     /// Takes over the whole batches at the front of `bytes`; answers how many bytes they are.
     fn recover(&mut self, bytes: &Bytes) -> usize {
         let mut at = 0;
-        while let Some(header) = batch::header(&bytes[at..]) {
-            if header.base_offset != self.end_offset || header.leader_epoch < self.leader_epoch {
+        while let Some(header) = batch::whole(&bytes[at..]) {
+            let epoch = header.partition_leader_epoch;
+            if header.base_offset != self.end_offset || epoch < self.leader_epoch {
                 break;
             }
-            self.store(bytes.slice(at..at + header.total_bytes));
-            at += header.total_bytes;
+            self.store(bytes.slice(at..at + header.size()));
+            at += header.size();
         }
         at
     }
 
     fn store(&mut self, bytes: Bytes) {
-        let header = batch::header(&bytes).expect("a batch just made or checked is whole");
-        assert_eq!(
-            header.base_offset, self.end_offset,
-            "a gap in the metadata log"
-        );
-        if self.epoch_starts.last().map(|(e, _)| *e) != Some(header.leader_epoch) {
-            self.epoch_starts
-                .push((header.leader_epoch, header.base_offset));
+        let header = batch::whole(&bytes).expect("a batch just made or checked is whole");
+        let (base_offset, last_offset) = (header.base_offset, header.last_offset());
+        assert_eq!(base_offset, self.end_offset, "a gap in the metadata log");
+        let epoch = header.partition_leader_epoch;
+        if self.epoch_starts.last().map(|(e, _)| *e) != Some(epoch) {
+            self.epoch_starts.push((epoch, base_offset));
         }
-        self.leader_epoch = header.leader_epoch;
-        self.end_offset = header.last_offset + 1;
-        let last_offset = header.last_offset;
+        self.leader_epoch = epoch;
+        self.end_offset = last_offset + 1;
         self.batches
-            .insert(header.base_offset, StoredBatch { last_offset, bytes });
+            .insert(base_offset, StoredBatch { last_offset, bytes });
     }
 
     fn token(&mut self) -> SyncToken {

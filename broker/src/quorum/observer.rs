@@ -33,7 +33,12 @@ pub struct Observer {
 
 impl Observer {
     /// From the beginning of the log.
-    pub fn new(broker: BrokerId, controller: NodeId, channel_timer: TimerToken, timer: TimerToken) -> Self {
+    pub fn new(
+        broker: BrokerId,
+        controller: NodeId,
+        channel_timer: TimerToken,
+        timer: TimerToken,
+    ) -> Self {
         Observer {
             broker,
             channel: Channel::new(controller, channel_timer),
@@ -70,7 +75,8 @@ impl Observer {
             isolation_level: 0,
             topics: vec![(TopicId::METADATA, vec![ask])],
         };
-        self.channel.send(Request::Fetch(request), REQUEST_TIMEOUT, env);
+        self.channel
+            .send(Request::Fetch(request), REQUEST_TIMEOUT, env);
     }
 
     /// The channel's timer fired.
@@ -112,7 +118,10 @@ impl Observer {
         let results = response.topics.into_iter().flat_map(|(_, results)| results);
         match results.into_iter().next() {
             Some(result) if response.error.is_none() && result.error.is_none() => {
-                assert!(result.diverging_epoch.is_none(), "the only voter never truncates");
+                assert!(
+                    result.diverging_epoch.is_none(),
+                    "the only voter never truncates"
+                );
                 let decoded = decode_batches(&result.records)
                     .unwrap_or_else(|e| panic!("broker {} reads the metadata: {e}", self.broker));
                 if let Some((next, epoch)) = decoded.end {

@@ -49,7 +49,12 @@ pub struct AlterPartitionManager {
 
 impl AlterPartitionManager {
     /// Without proposals.
-    pub fn new(broker: BrokerId, controller: NodeId, channel_timer: TimerToken, timer: TimerToken) -> Self {
+    pub fn new(
+        broker: BrokerId,
+        controller: NodeId,
+        channel_timer: TimerToken,
+        timer: TimerToken,
+    ) -> Self {
         AlterPartitionManager {
             broker,
             channel: Channel::new(controller, channel_timer),
@@ -67,7 +72,13 @@ impl AlterPartitionManager {
 
     /// Takes a proposal. Returns false where one for the partition is pending already
     /// (`OPERATION_NOT_ATTEMPTED`).
-    pub fn submit(&mut self, id: TopicPartition, item: Item, epoch: BrokerEpoch, env: &mut Env<'_>) -> bool {
+    pub fn submit(
+        &mut self,
+        id: TopicPartition,
+        item: Item,
+        epoch: BrokerEpoch,
+        env: &mut Env<'_>,
+    ) -> bool {
         if self.unsent.contains_key(&id) {
             return false;
         }
@@ -99,7 +110,8 @@ impl AlterPartitionManager {
             broker_epoch: epoch,
             topics,
         };
-        self.channel.send(Request::AlterPartition(request), REQUEST_TIMEOUT, env);
+        self.channel
+            .send(Request::AlterPartition(request), REQUEST_TIMEOUT, env);
     }
 
     fn failed(&mut self, env: &mut Env<'_>) {
@@ -134,7 +146,12 @@ impl AlterPartitionManager {
 
     /// The controller answered. What it says of each proposal; the caller goes on with
     /// [`Self::on_timer`].
-    pub fn on_response(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) -> Vec<Answer> {
+    pub fn on_response(
+        &mut self,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) -> Vec<Answer> {
         if !self.channel.on_response(correlation) {
             return Vec::new();
         }

@@ -182,7 +182,12 @@ impl ReplicaManager {
         let partition = &replica.partition;
         partition.check_leader_epoch(ask.current_leader_epoch, true)?;
         let from_follower = request.replica_id >= 0;
-        if from_follower && !partition.remotes().iter().any(|r| r.broker == request.replica_id) {
+        if from_follower
+            && !partition
+                .remotes()
+                .iter()
+                .any(|r| r.broker == request.replica_id)
+        {
             return Err(ErrorCode::UnknownLeaderEpoch);
         }
         let log = &partition.log;
@@ -232,12 +237,7 @@ impl ReplicaManager {
     }
 
     /// `DelayedFetch.tryComplete`.
-    pub(super) fn recheck_fetch(
-        &mut self,
-        waiting: u64,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
+    pub(super) fn recheck_fetch(&mut self, waiting: u64, image: &MetadataImage, env: &mut Env<'_>) {
         let Some(Delayed::Fetch(fetch)) = self.purgatory.get(waiting) else {
             return;
         };
@@ -259,7 +259,10 @@ impl ReplicaManager {
                     return true;
                 };
                 let partition = &replica.partition;
-                if partition.check_leader_epoch(ask.current_leader_epoch, true).is_err() {
+                if partition
+                    .check_leader_epoch(ask.current_leader_epoch, true)
+                    .is_err()
+                {
                     return true;
                 }
                 let log = &partition.log;
@@ -290,7 +293,10 @@ impl ReplicaManager {
         ask: &ListOffsetsPartition,
         replica_id: BrokerId,
     ) -> Result<(i64, Offset, LeaderEpoch), ErrorCode> {
-        let replica = self.replicas.get(&id).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let replica = self
+            .replicas
+            .get(&id)
+            .ok_or(ErrorCode::NotLeaderOrFollower)?;
         let partition = &replica.partition;
         partition.check_leader_epoch(ask.current_leader_epoch, true)?;
         let log = &partition.log;

@@ -87,12 +87,15 @@ impl Fetcher {
     }
 
     /// The partitions to ask for now, in order.
-    pub fn ready(&self, now: Nanos, log_start: impl Fn(TopicPartition) -> Offset, max_bytes: i32) -> Vec<(TopicPartition, FetchPartition)> {
+    pub fn ready(
+        &self,
+        now: Nanos,
+        log_start: impl Fn(TopicPartition) -> Offset,
+        max_bytes: i32,
+    ) -> Vec<(TopicPartition, FetchPartition)> {
         self.partitions
             .iter()
-            .filter(|(id, state)| {
-                state.delayed_until <= now && !self.out_of_range.contains(id)
-            })
+            .filter(|(id, state)| state.delayed_until <= now && !self.out_of_range.contains(id))
             .map(|(id, state)| {
                 let ask = FetchPartition {
                     partition: id.partition,
@@ -131,7 +134,11 @@ pub fn initial_state(partition: &Partition) -> FetchState {
 
 /// `getOffsetTruncationState`: how far a follower cuts its log, given the largest epoch at the leader
 /// that is not above its own last one, and where that ends there (KIP-101, KIP-279).
-pub fn truncation_offset(partition: &Partition, leader_epoch: LeaderEpoch, leader_end: Offset) -> Offset {
+pub fn truncation_offset(
+    partition: &Partition,
+    leader_epoch: LeaderEpoch,
+    leader_end: Offset,
+) -> Offset {
     let log_end = partition.log.log_end_offset();
     match partition.log.end_offset_for_epoch(leader_epoch) {
         // The follower does not know the leader's epoch: back to the end of the largest one below it,

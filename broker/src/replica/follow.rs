@@ -44,7 +44,8 @@ impl ReplicaManager {
         let asker = (self.local, self.broker_epoch);
         if let Some(id) = fetcher.out_of_range.pop() {
             fetcher.asked = Asked::LeaderEnd(id);
-            let request = list_offset_request(asker.0, &self.replicas[&id].partition, LATEST_TIMESTAMP);
+            let request =
+                list_offset_request(asker.0, &self.replicas[&id].partition, LATEST_TIMESTAMP);
             fetcher.channel.send(request, timeout, env);
             return;
         }
@@ -206,12 +207,7 @@ impl ReplicaManager {
     }
 
     /// Handles one partition after the other; stops at a lock or a flush and is continued.
-    pub(super) fn run_follow(
-        &mut self,
-        mut job: FollowJob,
-        flushed: bool,
-        env: &mut Env<'_>,
-    ) {
+    pub(super) fn run_follow(&mut self, mut job: FollowJob, flushed: bool, env: &mut Env<'_>) {
         if flushed {
             assert!(job.flushing, "a flush was under way");
             job.flushing = false;
@@ -256,9 +252,10 @@ impl ReplicaManager {
             }
             let partition = &mut replica.partition;
             let flush_messages = partition.config.flush_messages;
-            let appended = partition
-                .log
-                .append_as_follower(&result.records, flush_messages, env.disk);
+            let appended =
+                partition
+                    .log
+                    .append_as_follower(&result.records, flush_messages, env.disk);
             match appended {
                 Ok(append) => {
                     if let Some(append) = append {
@@ -316,7 +313,10 @@ impl ReplicaManager {
     ) {
         let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
         let log_end = partition.log.log_end_offset();
-        if let Some(offset) = partition.log.maybe_update_high_watermark(result.high_watermark) {
+        if let Some(offset) = partition
+            .log
+            .maybe_update_high_watermark(result.high_watermark)
+        {
             env.fact(Fact::HighWatermark {
                 partition: id,
                 offset,

@@ -137,7 +137,8 @@ impl ReplicaManager {
                 .get(&(topic.to_string(), partition))
                 .copied()
                 .unwrap_or(0);
-            let (log, recovery) = PartitionLog::open(&dir, env.disk, false, recovery_point, env.wall_ms)?;
+            let (log, recovery) =
+                PartitionLog::open(&dir, env.disk, false, recovery_point, env.wall_ms)?;
             // The topic's id is not known before the metadata is; the directory is.
             env.fact(Fact::LogRecovered {
                 topic: topic.into(),
@@ -242,9 +243,15 @@ impl ReplicaManager {
     fn lead(&mut self, id: TopicPartition, image: &MetadataImage, env: &mut Env<'_>) {
         let state = image.partition(id).expect("checked by the caller");
         let replica = self.replicas.get_mut(&id).expect("created by the caller");
-        let before = (replica.partition.is_leader(), replica.partition.leader_epoch());
+        let before = (
+            replica.partition.is_leader(),
+            replica.partition.leader_epoch(),
+        );
         let moved = replica.partition.make_leader(state, image, env);
-        let after = (replica.partition.is_leader(), replica.partition.leader_epoch());
+        let after = (
+            replica.partition.is_leader(),
+            replica.partition.leader_epoch(),
+        );
         if after.0 && after != before {
             self.upcalls.push(Upcall::BecameLeader(id, after.1));
             self.write_epochs(id, env);
@@ -261,7 +268,9 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> Result<(), DiskError> {
-        let topic = image.topic(id.topic).expect("a partition belongs to a topic");
+        let topic = image
+            .topic(id.topic)
+            .expect("a partition belongs to a topic");
         let name = topic.name.clone();
         let dir = format!("{name}-{}", id.partition);
         let mut log = match self.unclaimed.remove(&dir) {
@@ -278,7 +287,7 @@ impl ReplicaManager {
             &self.config,
             image.topic_configs(&name).unwrap_or(&BTreeMap::new()),
         )
-            .expect("topic settings were validated when the topic was created");
+        .expect("topic settings were validated when the topic was created");
         let partition = Partition::new(
             id,
             name,
@@ -455,7 +464,12 @@ impl ReplicaManager {
             return;
         }
         let token = self.sync_token(SyncUse::Epochs(id));
-        let log = &mut self.replicas.get_mut(&id).expect("known partition").partition.log;
+        let log = &mut self
+            .replicas
+            .get_mut(&id)
+            .expect("known partition")
+            .partition
+            .log;
         let begun = log.begin_epoch_checkpoint(env.disk, token);
         self.begun(token, begun, env);
     }

@@ -182,7 +182,11 @@ impl Partition {
     /// The maximal ISR: members plus a proposed addition. A proposed removal still counts, since the
     /// controller may refuse it (KIP-497).
     fn in_maximal_isr(&self, broker: BrokerId) -> bool {
-        self.isr.contains(&broker) || self.pending.as_ref().is_some_and(|p| p.adds == Some(broker))
+        self.isr.contains(&broker)
+            || self
+                .pending
+                .as_ref()
+                .is_some_and(|p| p.adds == Some(broker))
     }
 
     fn maximal_isr_len(&self) -> usize {
@@ -226,7 +230,8 @@ impl Partition {
             let start = self.log.log_end_offset();
             // Also without a single write: a follower may hold entries of a later epoch than any in
             // this log (KAFKA-7415).
-            self.log.assign_epoch_start_offset(state.leader_epoch, start);
+            self.log
+                .assign_epoch_start_offset(state.leader_epoch, start);
             for remote in &mut self.remotes {
                 let in_sync = state.isr.contains(&remote.broker);
                 remote.reset(env.wall_ms, start, new_leader, in_sync);

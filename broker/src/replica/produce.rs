@@ -225,7 +225,10 @@ impl ReplicaManager {
             return;
         }
         if job.acks == 1 || self.bug == Some(Bug::AckBeforeReplication) {
-            delayed.partitions.iter_mut().for_each(|p| p.pending = false);
+            delayed
+                .partitions
+                .iter_mut()
+                .for_each(|p| p.pending = false);
             self.facts_of_success(&delayed, job.acks, env);
             self.answer_produce(delayed);
             return;
@@ -242,7 +245,11 @@ impl ReplicaManager {
     }
 
     fn facts_of_success(&self, delayed: &DelayedProduce, acks: i16, env: &mut Env<'_>) {
-        for status in delayed.partitions.iter().filter(|p| p.result.error.is_none()) {
+        for status in delayed
+            .partitions
+            .iter()
+            .filter(|p| p.result.error.is_none())
+        {
             env.fact(Fact::ProduceAnswered {
                 partition: status.partition,
                 base_offset: status.result.base_offset,
@@ -257,7 +264,9 @@ impl ReplicaManager {
     fn try_complete_produce(&self, delayed: &mut DelayedProduce, env: &mut Env<'_>) -> bool {
         for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
             let progress = match self.replicas.get(&status.partition) {
-                Some(replica) => replica.partition.replication_progress(status.last_offset + 1),
+                Some(replica) => replica
+                    .partition
+                    .replication_progress(status.last_offset + 1),
                 None => ReplicationProgress::Decided(ErrorCode::UnknownTopicOrPartition),
             };
             if let ReplicationProgress::Decided(error) = progress {
@@ -332,7 +341,11 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let Some(replica) = self.replicas.get_mut(&id).filter(|r| r.partition.is_leader()) else {
+        let Some(replica) = self
+            .replicas
+            .get_mut(&id)
+            .filter(|r| r.partition.is_leader())
+        else {
             let error = Err(ErrorCode::NotLeaderOrFollower);
             self.upcalls.push(Upcall::CoordinatorAppended(job, error));
             return;
@@ -358,7 +371,10 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let replica = self.replicas.get_mut(&id).expect("checked when it was queued");
+        let replica = self
+            .replicas
+            .get_mut(&id)
+            .expect("checked when it was queued");
         let partition = &mut replica.partition;
         if !flushed {
             if !partition.is_leader() {

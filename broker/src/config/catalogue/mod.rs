@@ -3,7 +3,7 @@
 //!
 //! Names, types, defaults and bounds are those of Kafka 4.1's `ConfigDef`s; each entry names the
 //! class that defines it. A property is in the tables of this module only when the simulation
-//! reads it. Every other name that Kafka knows is in [`super::names`] and is *not modelled*: it
+//! reads it. Every other name that Kafka knows is in `names` and is *not modelled*: it
 //! is reported, and changes nothing.
 //!
 //! Not modelled here: types `DOUBLE`, `CLASS` and `PASSWORD` (no modelled property has one),

@@ -1,0 +1,521 @@
+//! The consumer engine: Kafka's classic `KafkaConsumer` (`ClassicKafkaConsumer`) with partitions
+//! assigned by hand.
+//!
+//! - [`subscription`] positions and what state they are in
+//! - [`fetcher`] Fetch requests, the buffer, and what a poll takes out of it
+//! - [`offsets`] resetting by `auto.offset.reset` and validating by leader epoch (KIP-320)
+//! - [`coordinator`] committed offsets, commits, auto-commit
+//!
+//! As in Kafka, everything is driven by the application's calls: positions are looked up, fetches
+//! sent and offsets committed only while one is being served. Answers that arrive between calls are
+//! read at once, which in Kafka happens in the next call; nothing acts on them before it. The
+//! consumer serves one call at a time; a second one waits.
+//!
+//! Where librdkafka differs: it fetches and auto-commits from threads of its own, at any time, and
+//! commits stored offsets rather than positions.
+//!
+//! NOT modelled: groups, the KIP-848 protocol and its `AsyncKafkaConsumer`, subscribing, pausing,
+//! seeking, `wakeup`, transactions, interceptors.
+
+mod coordinator;
+mod fetcher;
+mod offsets;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+use self::coordinator::{CommitKind, Coordinator, SyncCommit};
+use self::fetcher::{CompletedFetch, FetchTag};
+use self::subscription::{FetchPosition, PartitionId, SubscriptionState};
+use super::backoff::ExponentialBackoff;
+use super::metadata::Metadata;
+use super::network::{Completion, Link, NetworkClient, NetworkConfig, Outcome};
+use super::{Call, CallId, ClientError, Reply, TopicPartitionOffset};
+use crate::bug::Bug;
+use crate::config::ConsumerConfig;
+use crate::env::{Env, Input, Process, TimerToken};
+use crate::ids::*;
+use crate::time::{MILLIS, Nanos, SECONDS, millis};
+use crate::wire::{ErrorCode, Request};
+use std::collections::VecDeque;
+
+/// `ConsumerUtils.CONSUMER_MAX_INFLIGHT_REQUESTS_PER_CONNECTION`.
+const MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION: usize = 100;
+/// `ConsumerUtils.DEFAULT_CLOSE_TIMEOUT_MS`.
+const DEFAULT_CLOSE_TIMEOUT: Nanos = 30 * SECONDS;
+
+/// What a request was for.
+#[derive(Debug)]
+enum Tag {
+    Fetch(FetchTag),
+    ListOffsets(Vec<PartitionId>),
+    EpochEnd(Vec<(PartitionId, FetchPosition)>),
+    FindCoordinator,
+    OffsetFetch(Vec<PartitionId>),
+    OffsetCommit(CommitKind),
+}
+
+/// A request that waits for its connection: `ConsumerNetworkClient.UnsentRequests`.
+#[derive(Debug)]
+struct Unsent {
+    link: Link,
+    request: Request,
+    tag: Tag,
+    deadline: Nanos,
+}
+
+/// The call that is being served.
+#[derive(Debug)]
+enum Active {
+    Poll {
+        call: CallId,
+        deadline: Nanos,
+        /// `awaitMetadataUpdate`: nothing goes on while the version is this.
+        await_update: Option<u64>,
+    },
+    Commit(CallId, SyncCommit),
+    Positions(CallId, Nanos),
+    Close(CallId, Option<SyncCommit>, Nanos),
+}
+
+/// A consumer process: one `KafkaConsumer`.
+#[derive(Debug)]
+pub struct Consumer {
+    config: ConsumerConfig,
+    group: Option<TopicName>,
+    no_member_id: TopicName,
+    /// `enable.auto.commit`, which needs a group.
+    auto_commit: bool,
+    bug: Option<Bug>,
+    network: NetworkClient<Tag>,
+    retry_backoff: ExponentialBackoff,
+    unsent: Vec<Unsent>,
+    subscriptions: SubscriptionState,
+    seen_snapshot: u64,
+    nodes_with_pending_fetch: Vec<NodeId>,
+    fetch_buffer: VecDeque<CompletedFetch>,
+    next_in_line: Option<CompletedFetch>,
+    cached_reset_error: Option<ClientError>,
+    cached_validate_error: Option<ClientError>,
+    coordinator: Coordinator,
+    active: Option<Active>,
+    waiting_calls: VecDeque<(CallId, Call)>,
+    closed: bool,
+    /// The earliest timer outstanding.
+    armed: Nanos,
+}
+
+impl Consumer {
+    /// A consumer that begins at `bootstrap`. Of the bugs,
+    /// [`Bug::CommitBeforeProcessingInPoll`] concerns it.
+    pub fn new(config: ConsumerConfig, bootstrap: Vec<NodeId>, bug: Option<Bug>) -> Consumer {
+        let network = NetworkConfig {
+            request_timeout_ms: config.request_timeout_ms,
+            reconnect_backoff_ms: config.reconnect_backoff_ms,
+            reconnect_backoff_max_ms: config.reconnect_backoff_max_ms,
+            socket_connection_setup_timeout_ms: config.socket_connection_setup_timeout_ms,
+            socket_connection_setup_timeout_max_ms: config.socket_connection_setup_timeout_max_ms,
+            max_in_flight_requests_per_connection: MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION,
+        };
+        let (backoff, backoff_max) = (config.retry_backoff_ms, config.retry_backoff_max_ms);
+        let metadata = Metadata::new(bootstrap, backoff, backoff_max, config.metadata_max_age_ms);
+        let group: Option<TopicName> = config.group_id.as_deref().map(TopicName::from);
+        Consumer {
+            auto_commit: config.enable_auto_commit && group.is_some(),
+            group,
+            no_member_id: TopicName::from(""),
+            bug,
+            network: NetworkClient::new(network, metadata),
+            retry_backoff: ExponentialBackoff::new(backoff, backoff_max),
+            unsent: Vec::new(),
+            subscriptions: SubscriptionState::default(),
+            seen_snapshot: 0,
+            nodes_with_pending_fetch: Vec::new(),
+            fetch_buffer: VecDeque::new(),
+            next_in_line: None,
+            cached_reset_error: None,
+            cached_validate_error: None,
+            coordinator: Coordinator::default(),
+            active: None,
+            waiting_calls: VecDeque::new(),
+            closed: false,
+            armed: Nanos::MAX,
+            config,
+        }
+    }
+
+    /// Where the assigned partitions stand: the next offset that a poll will return, and the epoch
+    /// of the record before it. Partitions without a position are left out.
+    pub fn positions(&self) -> Vec<TopicPartitionOffset> {
+        self.subscriptions.positions()
+    }
+
+    /// Whether no call is being served or waits.
+    pub fn is_idle(&self) -> bool {
+        self.active.is_none() && self.waiting_calls.is_empty()
+    }
+
+    /// Begins to serve a call; those that can be are answered at once.
+    fn begin(&mut self, call: CallId, what: Call, env: &mut Env<'_>) {
+        let api_deadline = env
+            .now
+            .saturating_add(millis(self.config.default_api_timeout_ms));
+        if self.closed {
+            let reply = match what {
+                Call::Poll(_) | Call::Positions => Reply::Failed(ClientError::Closed),
+                Call::Close => Reply::Done(Ok(())),
+                _ => Reply::Done(Err(ClientError::Closed)),
+            };
+            env.reply(call, reply);
+            return;
+        }
+        match what {
+            Call::Assign(partitions) => self.assign(call, &partitions, env),
+            Call::Poll(_) if self.subscriptions.is_empty() => {
+                // IllegalStateException: not subscribed or assigned anything
+                let error = ClientError::Broker(ErrorCode::InvalidRequest);
+                env.reply(call, Reply::Failed(error));
+            }
+            Call::Poll(timeout_ms) => {
+                self.active = Some(Active::Poll {
+                    call,
+                    deadline: env.now.saturating_add(timeout_ms.saturating_mul(MILLIS)),
+                    await_update: None,
+                });
+            }
+            Call::CommitSync => {
+                let offsets = self.subscriptions.all_consumed();
+                self.begin_commit(call, offsets, api_deadline, env);
+            }
+            Call::CommitSyncOffsets(offsets) => {
+                self.begin_commit(call, offsets, api_deadline, env);
+            }
+            Call::Positions => self.active = Some(Active::Positions(call, api_deadline)),
+            Call::Close => {
+                let patience = DEFAULT_CLOSE_TIMEOUT.min(self.request_timeout());
+                let deadline = env.now.saturating_add(patience);
+                let commit = self.auto_commit.then(|| {
+                    SyncCommit::new(self.subscriptions.all_consumed(), deadline)
+                });
+                self.active = Some(Active::Close(call, commit, deadline));
+            }
+            other => panic!("a consumer was asked to {other:?}"),
+        }
+    }
+
+    /// `ClassicKafkaConsumer.assign`.
+    fn assign(&mut self, call: CallId, partitions: &[(TopicName, i32)], env: &mut Env<'_>) {
+        // What is given up is committed first, if it is time.
+        self.maybe_auto_commit_async(env);
+        if self.subscriptions.assign(partitions) {
+            let metadata = &mut self.network.metadata;
+            for (topic, _) in partitions {
+                metadata.add_topic(topic);
+            }
+            metadata.retain_topics(|name| partitions.iter().any(|(topic, _)| topic == name));
+            metadata.request_update_for_new_topics();
+            self.drop_unassigned_fetches();
+        }
+        env.reply(call, Reply::Done(Ok(())));
+    }
+
+    /// `ClassicKafkaConsumer.commitSync`.
+    fn begin_commit(
+        &mut self,
+        call: CallId,
+        offsets: Vec<TopicPartitionOffset>,
+        deadline: Nanos,
+        env: &mut Env<'_>,
+    ) {
+        if self.group.is_none() {
+            // InvalidGroupIdException
+            let error = ClientError::Broker(ErrorCode::InvalidRequest);
+            env.reply(call, Reply::Done(Err(error)));
+            return;
+        }
+        for offset in &offsets {
+            self.network.metadata.update_last_seen_epoch_if_newer(
+                &offset.topic,
+                offset.partition,
+                offset.leader_epoch,
+            );
+        }
+        self.active = Some(Active::Commit(call, SyncCommit::new(offsets, deadline)));
+    }
+
+    /// One turn of the loop of the call that is being served. True where it was answered.
+    fn advance(&mut self, env: &mut Env<'_>) -> bool {
+        let Some(mut active) = self.active.take() else {
+            return false;
+        };
+        let answer = match &mut active {
+            Active::Poll {
+                call,
+                deadline,
+                await_update,
+            } => self
+                .turn_of_poll(*deadline, await_update, env)
+                .map(|reply| (*call, reply)),
+            Active::Commit(call, commit) => self
+                .advance_commit(commit, env)
+                .map(|result| (*call, Reply::Done(result))),
+            Active::Positions(call, deadline) => self
+                .turn_of_positions(*deadline, env)
+                .map(|reply| (*call, reply)),
+            Active::Close(call, commit, deadline) => self
+                .turn_of_close(commit, *deadline, env)
+                .then_some((*call, Reply::Done(Ok(())))),
+        };
+        match answer {
+            Some((call, reply)) => {
+                env.reply(call, reply);
+                true
+            }
+            None => {
+                self.active = Some(active);
+                false
+            }
+        }
+    }
+
+    /// The body of the loop in `ClassicKafkaConsumer.poll`.
+    fn turn_of_poll(
+        &mut self,
+        deadline: Nanos,
+        await_update: &mut Option<u64>,
+        env: &mut Env<'_>,
+    ) -> Option<Reply> {
+        let expired = env.now >= deadline;
+        if self.group.is_some() && !self.turn_of_coordinator(await_update, env) && !expired {
+            return None;
+        }
+        match self.update_fetch_positions(env) {
+            Err(error) => return Some(Reply::Failed(error)),
+            Ok(false) if !expired => return None,
+            Ok(_) => {}
+        }
+        match self.collect_fetch() {
+            Err(error) => return Some(Reply::Failed(error)),
+            Ok(fetch) if !fetch.is_empty() => {
+                // The next fetch is on its way while the application works.
+                self.send_fetches(env);
+                if self.bug == Some(Bug::CommitBeforeProcessingInPoll) {
+                    self.maybe_auto_commit_async(env);
+                }
+                self.try_send(env);
+                return Some(Reply::Records(fetch.records));
+            }
+            Ok(_) => {}
+        }
+        self.send_fetches(env);
+        expired.then(|| {
+            self.try_send(env);
+            Reply::Records(Vec::new())
+        })
+    }
+
+    /// `ConsumerCoordinator.poll` for partitions assigned by hand. False while it waits for
+    /// metadata because no connection is up.
+    fn turn_of_coordinator(
+        &mut self,
+        await_update: &mut Option<u64>,
+        env: &mut Env<'_>,
+    ) -> bool {
+        self.invoke_completed_commits(env.now);
+        let version = self.network.metadata.update_version();
+        if await_update.is_some_and(|awaited| awaited == version) {
+            return false;
+        }
+        *await_update = None;
+        if self.network.metadata.update_requested() && !self.network.has_ready_nodes() {
+            self.network.metadata.request_update(false);
+            *await_update = Some(version);
+            return false;
+        }
+        if self.bug != Some(Bug::CommitBeforeProcessingInPoll) {
+            self.maybe_auto_commit_async(env);
+        }
+        true
+    }
+
+    /// `ClassicKafkaConsumer.position` for all partitions.
+    fn turn_of_positions(&mut self, deadline: Nanos, env: &mut Env<'_>) -> Option<Reply> {
+        if self.subscriptions.has_all_fetch_positions() {
+            return Some(Reply::Positions(self.subscriptions.positions()));
+        }
+        if let Err(error) = self.update_fetch_positions(env) {
+            return Some(Reply::Failed(error));
+        }
+        (env.now >= deadline).then_some(Reply::Failed(ClientError::Timeout(
+            "default.api.timeout.ms before the position was known",
+        )))
+    }
+
+    /// `ConsumerCoordinator.close`: commits the positions, whatever comes of it.
+    fn turn_of_close(
+        &mut self,
+        commit: &mut Option<SyncCommit>,
+        deadline: Nanos,
+        env: &mut Env<'_>,
+    ) -> bool {
+        if let Some(task) = commit {
+            if self.advance_commit(task, env).is_none() {
+                return false;
+            }
+            *commit = None;
+        }
+        if self.coordinator.has_pending_async_commits() && env.now < deadline {
+            return false;
+        }
+        self.network.close_all(env);
+        self.unsent.clear();
+        self.closed = true;
+        true
+    }
+
+    /// `ConsumerNetworkClient.send`: sent once its connection is ready.
+    fn enqueue(&mut self, link: Link, request: Request, tag: Tag, env: &mut Env<'_>) {
+        self.unsent.push(Unsent {
+            link,
+            request,
+            tag,
+            deadline: env.now.saturating_add(self.request_timeout()),
+        });
+    }
+
+    /// `ConsumerNetworkClient.trySend`, `checkDisconnects` and `failExpiredRequests`. True where
+    /// something was sent or failed.
+    fn try_send(&mut self, env: &mut Env<'_>) -> bool {
+        let mut happened = false;
+        let mut not_ready: Vec<Link> = Vec::new();
+        for unsent in std::mem::take(&mut self.unsent) {
+            let link = unsent.link;
+            // In order: what is behind a request that cannot go waits too.
+            if !not_ready.contains(&link) && self.network.ready(link, env) {
+                self.network.send(link, unsent.request, unsent.tag, env);
+                happened = true;
+                continue;
+            }
+            not_ready.push(link);
+            let outcome = if self.network.connection_failed(link) {
+                Outcome::Disconnected
+            } else if unsent.deadline <= env.now {
+                Outcome::TimedOut
+            } else {
+                self.unsent.push(unsent);
+                continue;
+            };
+            happened = true;
+            let tag = unsent.tag;
+            self.handle_completion(Completion { link, tag, outcome }, env);
+        }
+        happened
+    }
+
+    fn handle_completion(&mut self, completion: Completion<Tag>, env: &mut Env<'_>) {
+        let Completion { link, tag, outcome } = completion;
+        match tag {
+            Tag::Fetch(tag) => self.handle_fetch(tag, outcome),
+            Tag::ListOffsets(asked) => self.handle_list_offsets(asked, outcome, env),
+            Tag::EpochEnd(asked) => self.handle_epoch_ends(asked, outcome, env),
+            Tag::FindCoordinator => self.handle_find_coordinator(outcome, env),
+            Tag::OffsetFetch(asked) => self.handle_offset_fetch(asked, link, outcome, env),
+            Tag::OffsetCommit(kind) => self.handle_offset_commit(kind, link, outcome, env),
+        }
+    }
+
+    /// Everything that can be done now.
+    fn run(&mut self, env: &mut Env<'_>) {
+        loop {
+            let mut happened = false;
+            while let Some(completion) = self.network.next_completion() {
+                happened = true;
+                self.handle_completion(completion, env);
+            }
+            if self.active.is_none() {
+                if let Some((call, what)) = self.waiting_calls.pop_front() {
+                    happened = true;
+                    self.begin(call, what, env);
+                }
+            }
+            happened |= self.advance(env);
+            if self.closed {
+                if self.waiting_calls.is_empty() {
+                    return;
+                }
+                continue;
+            }
+            happened |= self.try_send(env);
+            happened |= self.network.poll(env);
+            if !happened {
+                break;
+            }
+        }
+        self.arm(env);
+    }
+
+    /// One timer for everything that waits.
+    fn arm(&mut self, env: &mut Env<'_>) {
+        let mut next = self.network.next_deadline(env.now);
+        for unsent in &self.unsent {
+            next = next.min(unsent.deadline);
+        }
+        if let Some(active) = &self.active {
+            next = next.min(self.next_turn(active, env.now));
+        }
+        if next < self.armed {
+            assert!(next > env.now, "a deadline at {next} was left undone at {}", env.now);
+            self.armed = next;
+            env.timer_in(next - env.now, TimerToken(next));
+        }
+    }
+
+    /// When the call that is being served must be looked at again without any input.
+    fn next_turn(&self, active: &Active, now: Nanos) -> Nanos {
+        let mut next = self.coordinator.next_deadline(now);
+        match active {
+            Active::Poll { deadline, .. } => {
+                next = next.min(*deadline);
+                if self.auto_commit && self.coordinator.next_auto_commit > now {
+                    next = next.min(self.coordinator.next_auto_commit);
+                }
+            }
+            Active::Positions(_, deadline) => next = next.min(*deadline),
+            Active::Commit(_, commit) => next = next.min(commit.next_deadline()),
+            Active::Close(_, commit, deadline) => {
+                let commit = commit.as_ref().map_or(Nanos::MAX, SyncCommit::next_deadline);
+                next = next.min(*deadline).min(commit);
+            }
+        }
+        for partition in self.subscriptions.iter() {
+            if partition.next_retry > now && !partition.has_valid_position() {
+                next = next.min(partition.next_retry);
+            }
+        }
+        next
+    }
+}
+
+impl Process for Consumer {
+    fn step(&mut self, input: Input, env: &mut Env<'_>) {
+        match input {
+            Input::Start => {
+                let interval = millis(self.config.auto_commit_interval_ms);
+                self.coordinator.next_auto_commit = env.now.saturating_add(interval);
+            }
+            Input::Connected(conn) => self.network.connected(conn, env),
+            Input::Received(conn, frame) => self.network.received(conn, frame, env),
+            Input::Closed(conn, _) => self.network.closed(conn, env),
+            Input::Timer(TimerToken(at)) => {
+                // Only the earliest timer counts; the others were overtaken.
+                if at != self.armed {
+                    return;
+                }
+                self.armed = Nanos::MAX;
+            }
+            Input::Call(call, what) => self.waiting_calls.push_back((call, what)),
+            other => panic!("a consumer received {other:?}"),
+        }
+        self.run(env);
+    }
+}

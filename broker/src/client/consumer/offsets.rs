@@ -1,0 +1,310 @@
+//! Finding and checking positions: Kafka's `OffsetFetcher` with `OffsetFetcherUtils` and
+//! `OffsetsForLeaderEpochClient`.
+//!
+//! A partition without a committed offset, or whose offset is out of range, is reset by ListOffsets
+//! under `auto.offset.reset`. A position whose leader or epoch changed is validated by
+//! OffsetForLeaderEpoch (KIP-320): where the epoch of its last record ends earlier at the leader, the
+//! log was truncated, and the position goes back to there (or, under `none`, the poll fails).
+
+use super::subscription::{FetchPosition, FetchState, PartitionId, PartitionState};
+use super::{Consumer, Tag};
+use crate::config::AutoOffsetReset;
+use crate::env::Env;
+use crate::fact::{Fact, PositionResetReason};
+use crate::ids::*;
+use crate::time::millis;
+use crate::wire::{
+    EARLIEST_TIMESTAMP, EpochEnd, EpochPartition, LATEST_TIMESTAMP, ListOffsetsPartition,
+    ListOffsetsRequest, OffsetForLeaderEpochRequest, Request, Response,
+};
+
+use super::super::ClientError;
+use super::super::network::{Link, Outcome};
+
+/// Groups what is asked of one topic.
+fn push_by_topic<T>(topics: &mut Vec<(TopicName, Vec<T>)>, topic: &TopicName, item: T) {
+    match topics.iter_mut().find(|(name, _)| name == topic) {
+        Some((_, items)) => items.push(item),
+        None => topics.push((topic.clone(), vec![item])),
+    }
+}
+
+/// One node's part of the partitions: their ids with what is asked of each topic.
+type ByNode<I, T> = Vec<(NodeId, Vec<I>, Vec<(TopicName, Vec<T>)>)>;
+
+fn node_entry<I, T>(
+    requests: &mut ByNode<I, T>,
+    node: NodeId,
+) -> &mut (NodeId, Vec<I>, Vec<(TopicName, Vec<T>)>) {
+    let at = match requests.iter().position(|(n, _, _)| *n == node) {
+        Some(at) => at,
+        None => {
+            requests.push((node, Vec::new(), Vec::new()));
+            requests.len() - 1
+        }
+    };
+    &mut requests[at]
+}
+
+impl Consumer {
+    /// `ClassicKafkaConsumer.updateFetchPositions`. `Ok(false)` where the committed offsets are not
+    /// there yet.
+    pub(super) fn update_fetch_positions(
+        &mut self,
+        env: &mut Env<'_>,
+    ) -> Result<bool, ClientError> {
+        self.validate_positions_if_needed(env)?;
+        if self.subscriptions.has_all_fetch_positions() {
+            return Ok(true);
+        }
+        if self.group.is_some() && !self.init_with_committed_offsets(env)? {
+            return Ok(false);
+        }
+        // SubscriptionState.resetInitializingPositions
+        let no_policy = self.config.auto_offset_reset == AutoOffsetReset::None;
+        for partition in self.subscriptions.iter_mut() {
+            if partition.state == FetchState::Initializing {
+                if no_policy {
+                    return Err(ClientError::NoOffsetForPartition);
+                }
+                partition.reset(PositionResetReason::NoOffset);
+            }
+        }
+        self.reset_positions_if_needed(env)?;
+        Ok(true)
+    }
+
+    /// `OffsetFetcher.resetPositionsIfNeeded`.
+    fn reset_positions_if_needed(&mut self, env: &mut Env<'_>) -> Result<(), ClientError> {
+        if let Some(error) = self.cached_reset_error.take() {
+            return Err(error);
+        }
+        let timestamp = match self.config.auto_offset_reset {
+            AutoOffsetReset::Earliest => EARLIEST_TIMESTAMP,
+            AutoOffsetReset::Latest | AutoOffsetReset::None => LATEST_TIMESTAMP,
+        };
+        let retry_at = env.now.saturating_add(self.request_timeout());
+        let mut requests: ByNode<PartitionId, ListOffsetsPartition> = Vec::new();
+        for partition in self.subscriptions.iter_mut() {
+            if partition.state != FetchState::AwaitReset || env.now < partition.next_retry {
+                continue;
+            }
+            let metadata = &mut self.network.metadata;
+            let leader = metadata.current_leader(&partition.topic, partition.partition);
+            let Some(node) = leader.leader else {
+                metadata.request_update(true);
+                continue;
+            };
+            if self.network.is_unavailable(Link::Data(node), env.now) {
+                self.network.try_connect(Link::Data(node), env);
+                continue;
+            }
+            partition.next_retry = retry_at;
+            let (_, ids, topics) = node_entry(&mut requests, node);
+            ids.push(partition.id);
+            let asked = ListOffsetsPartition {
+                partition: partition.partition,
+                current_leader_epoch: leader.epoch.unwrap_or(NO_EPOCH),
+                timestamp,
+            };
+            push_by_topic(topics, &partition.topic, asked);
+        }
+        for (node, ids, topics) in requests {
+            let request = Request::ListOffsets(ListOffsetsRequest {
+                replica_id: CONSUMER_REPLICA,
+                isolation_level: i8::from(self.config.read_committed),
+                topics,
+            });
+            self.enqueue(Link::Data(node), request, Tag::ListOffsets(ids), env);
+        }
+        Ok(())
+    }
+
+    /// `OffsetFetcherUtils.onSuccessfulResponseForResettingPositions` and its failure. Every error
+    /// of a partition is retried, as `handleListOffsetResponse` does but for authorization.
+    pub(super) fn handle_list_offsets(
+        &mut self,
+        asked: Vec<PartitionId>,
+        outcome: Outcome,
+        env: &mut Env<'_>,
+    ) {
+        let retry_at = env.now.saturating_add(millis(self.config.retry_backoff_ms));
+        let topics = match outcome {
+            Outcome::Response(Response::ListOffsets(response)) => response.topics,
+            Outcome::Response(other) => panic!("ListOffsets answered with {other:?}"),
+            Outcome::Disconnected | Outcome::TimedOut => Vec::new(),
+        };
+        for id in asked {
+            let Some(partition) = self.subscriptions.get_mut(id) else {
+                continue;
+            };
+            let answer = topics
+                .iter()
+                .filter(|(topic, _)| *topic == partition.topic)
+                .flat_map(|(_, results)| results)
+                .find(|result| result.partition == partition.partition);
+            match answer {
+                Some(answer) if answer.error.is_none() => {
+                    if answer.offset == -1 || partition.state != FetchState::AwaitReset {
+                        continue;
+                    }
+                    let metadata = &mut self.network.metadata;
+                    let position = FetchPosition {
+                        offset: answer.offset,
+                        // Without an epoch the position is not validated.
+                        offset_epoch: None,
+                        current_leader: metadata
+                            .current_leader(&partition.topic, partition.partition),
+                    };
+                    metadata.update_last_seen_epoch_if_newer(
+                        &partition.topic,
+                        partition.partition,
+                        answer.leader_epoch,
+                    );
+                    partition.seek_unvalidated(position);
+                    let (from, why) = partition.reset_from;
+                    let to = answer.offset;
+                    let fact = position_reset(&self.network.metadata, partition, from, to, why);
+                    env.facts.extend(fact);
+                }
+                _ => {
+                    partition.next_retry = retry_at;
+                    self.network.metadata.request_update(false);
+                }
+            }
+        }
+    }
+
+    /// `OffsetFetcherUtils.validatePositionsOnMetadataChange`.
+    pub(super) fn validate_positions_on_metadata_change(&mut self) {
+        let version = self.network.metadata.snapshot_version();
+        if self.seen_snapshot != version {
+            self.seen_snapshot = version;
+            self.subscriptions.validate_positions(&self.network.metadata);
+        }
+    }
+
+    /// `OffsetFetcher.validatePositionsIfNeeded`.
+    fn validate_positions_if_needed(&mut self, env: &mut Env<'_>) -> Result<(), ClientError> {
+        if let Some(error) = self.cached_validate_error.take() {
+            return Err(error);
+        }
+        self.validate_positions_on_metadata_change();
+        let retry_at = env.now.saturating_add(self.request_timeout());
+        let mut requests: ByNode<(PartitionId, FetchPosition), EpochPartition> = Vec::new();
+        for partition in self.subscriptions.iter_mut() {
+            if partition.state != FetchState::AwaitValidation || env.now < partition.next_retry {
+                continue;
+            }
+            let position = partition.position.expect("validated without a position");
+            let Some(node) = position.current_leader.leader else {
+                continue;
+            };
+            if !self.network.knows_api_versions(Link::Data(node)) {
+                self.network.try_connect(Link::Data(node), env);
+                continue;
+            }
+            partition.next_retry = retry_at;
+            let (_, asked, topics) = node_entry(&mut requests, node);
+            asked.push((partition.id, position));
+            let question = EpochPartition {
+                partition: partition.partition,
+                current_leader_epoch: position.current_leader.epoch.unwrap_or(NO_EPOCH),
+                leader_epoch: position.offset_epoch.unwrap_or(NO_EPOCH),
+            };
+            push_by_topic(topics, &partition.topic, question);
+        }
+        for (node, asked, topics) in requests {
+            let request = Request::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest {
+                replica_id: CONSUMER_REPLICA,
+                topics,
+            });
+            self.enqueue(Link::Data(node), request, Tag::EpochEnd(asked), env);
+        }
+        Ok(())
+    }
+
+    /// `OffsetFetcherUtils.onSuccessfulResponseForValidatingPositions` and its failure.
+    pub(super) fn handle_epoch_ends(
+        &mut self,
+        asked: Vec<(PartitionId, FetchPosition)>,
+        outcome: Outcome,
+        env: &mut Env<'_>,
+    ) {
+        let retry_at = env.now.saturating_add(millis(self.config.retry_backoff_ms));
+        let topics = match outcome {
+            Outcome::Response(Response::OffsetForLeaderEpoch(response)) => response.topics,
+            Outcome::Response(other) => panic!("OffsetForLeaderEpoch answered with {other:?}"),
+            Outcome::Disconnected | Outcome::TimedOut => Vec::new(),
+        };
+        for (id, position) in asked {
+            let Some(partition) = self.subscriptions.get_mut(id) else {
+                continue;
+            };
+            let answer = topics
+                .iter()
+                .filter(|(topic, _)| *topic == partition.topic)
+                .flat_map(|(_, results)| results)
+                .find(|result| result.partition == partition.partition)
+                .copied();
+            match answer.filter(|a| a.error.is_none()) {
+                Some(answer) => self.maybe_complete_validation(id, position, answer, env),
+                None => {
+                    partition.next_retry = retry_at;
+                    self.network.metadata.request_update(false);
+                }
+            }
+        }
+    }
+
+    /// `SubscriptionState.maybeCompleteValidation`.
+    fn maybe_complete_validation(
+        &mut self,
+        id: PartitionId,
+        requested: FetchPosition,
+        answer: EpochEnd,
+        env: &mut Env<'_>,
+    ) {
+        let partition = self.subscriptions.get_mut(id).expect("checked by the caller");
+        if partition.state != FetchState::AwaitValidation || partition.position != Some(requested) {
+            return;
+        }
+        let no_policy = self.config.auto_offset_reset == AutoOffsetReset::None;
+        let undefined = answer.end_offset == -1 || answer.leader_epoch == NO_EPOCH;
+        if !undefined && answer.end_offset >= requested.offset {
+            partition.complete_validation();
+        } else if no_policy {
+            self.cached_validate_error
+                .get_or_insert(ClientError::LogTruncation);
+        } else if undefined {
+            partition.reset(PositionResetReason::Truncation);
+        } else {
+            partition.seek_validated(FetchPosition {
+                offset: answer.end_offset,
+                offset_epoch: Some(answer.leader_epoch),
+                current_leader: requested.current_leader,
+            });
+            let why = PositionResetReason::Truncation;
+            let (from, to) = (requested.offset, answer.end_offset);
+            let fact = position_reset(&self.network.metadata, partition, from, to, why);
+            env.facts.extend(fact);
+        }
+    }
+}
+
+/// The fact; none where the topic's id was never seen, since the world could not attribute it.
+pub(super) fn position_reset(
+    metadata: &super::super::metadata::Metadata,
+    partition: &PartitionState,
+    from: Offset,
+    to: Offset,
+    why: PositionResetReason,
+) -> Option<Fact> {
+    let topic = metadata.last_topic_id(&partition.topic)?;
+    Some(Fact::PositionReset {
+        partition: TopicPartition::new(topic, partition.partition),
+        from,
+        to,
+        why,
+    })
+}

@@ -1,0 +1,385 @@
+//! Records waiting to be sent: Kafka's `RecordAccumulator` with its `BufferPool`.
+//!
+//! One deque of batches per partition. Memory is accounted per batch (`batch.size`, or what its
+//! first record needs) and given back when the batch's fate is known. Whoever finds none waits in
+//! the producer, first come first served; one waiter suffices to make every partition sendable.
+//!
+//! NOT modelled: sticky and adaptive partitioning (the application names the partition),
+//! `partitioner.availability.timeout.ms`, splitting.
+
+use super::batch::{BatchId, Batches, ProducerBatch, size_upper_bound};
+use super::transaction_manager::TransactionManager;
+use crate::env::Stream;
+use crate::ids::*;
+use crate::log::batch::NO_SEQUENCE;
+use crate::time::Nanos;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::super::backoff::ExponentialBackoff;
+use super::super::metadata::{LeaderAndEpoch, Metadata};
+use super::super::{CallId, ProducerRecord};
+
+/// A partition that records were sent to.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub topic: TopicName,
+    pub partition: i32,
+    /// From the snapshot, renewed when that changes.
+    pub leader: LeaderAndEpoch,
+    /// From the snapshot, with the leader.
+    pub topic_id: TopicId,
+    deque: VecDeque<BatchId>,
+    /// `Sender.inFlightBatches`, in the order of draining.
+    pub in_flight: Vec<BatchId>,
+    /// `RecordAccumulator.muted`: a request is in flight and only one is allowed.
+    pub muted: bool,
+}
+
+/// How an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It is in a batch; `wake` where the sender must look (a new batch, or a full one).
+    Done { wake: bool },
+    /// No memory for another batch.
+    NoMemory,
+}
+
+/// `RecordAccumulator.ReadyCheckResult`.
+#[derive(Debug)]
+pub(super) struct ReadyCheck {
+    pub nodes: Vec<NodeId>,
+    /// When a batch that is not ready yet may be.
+    pub next: Nanos,
+    pub unknown_leader: bool,
+}
+
+/// See the module head.
+#[derive(Debug)]
+pub(super) struct RecordAccumulator {
+    batch_size: usize,
+    linger: Nanos,
+    pub delivery_timeout: Nanos,
+    retry_backoff: ExponentialBackoff,
+    memory: usize,
+    available: usize,
+    pub partitions: Vec<Partition>,
+    by_topic: BTreeMap<TopicName, Vec<(i32, usize)>>,
+    pub batches: Batches,
+    drain_index: BTreeMap<NodeId, usize>,
+    next_serial: u64,
+    seen_snapshot: u64,
+    /// Batches without a fate.
+    pub incomplete: usize,
+    /// Somebody waits for memory.
+    pub exhausted: bool,
+    pub flushes_in_progress: usize,
+    pub closed: bool,
+}
+
+impl RecordAccumulator {
+    pub(super) fn new(config: &super::ProducerConfig) -> Self {
+        let memory = usize::try_from(config.buffer_memory).unwrap_or(0);
+        RecordAccumulator {
+            batch_size: usize::try_from(config.batch_size).unwrap_or(0),
+            linger: crate::time::millis(config.linger_ms),
+            delivery_timeout: crate::time::millis(config.delivery_timeout_ms),
+            retry_backoff: ExponentialBackoff::new(
+                config.retry_backoff_ms,
+                config.retry_backoff_max_ms,
+            ),
+            memory,
+            available: memory,
+            partitions: Vec::new(),
+            by_topic: BTreeMap::new(),
+            batches: Batches::default(),
+            drain_index: BTreeMap::new(),
+            next_serial: 0,
+            seen_snapshot: 0,
+            incomplete: 0,
+            exhausted: false,
+            flushes_in_progress: 0,
+            closed: false,
+        }
+    }
+
+    fn partition_index(&mut self, topic: &TopicName, partition: i32, metadata: &Metadata) -> usize {
+        if let Some(known) = self.by_topic.get(topic) {
+            if let Some((_, index)) = known.iter().find(|(p, _)| *p == partition) {
+                return *index;
+            }
+        }
+        let index = self.partitions.len();
+        self.by_topic
+            .entry(topic.clone())
+            .or_default()
+            .push((partition, index));
+        self.partitions.push(Partition {
+            topic: topic.clone(),
+            partition,
+            leader: metadata.snapshot_leader(topic, partition),
+            topic_id: metadata.topic_id(topic).unwrap_or(TopicId(0)),
+            deque: VecDeque::new(),
+            in_flight: Vec::new(),
+            muted: false,
+        });
+        index
+    }
+
+    /// `RecordAccumulator.append`.
+    pub(super) fn append(
+        &mut self,
+        call: CallId,
+        record: &ProducerRecord,
+        (now, timestamp): (Nanos, i64),
+        metadata: &Metadata,
+    ) -> Appended {
+        let index = self.partition_index(&record.topic, record.partition, metadata);
+        let partition = &mut self.partitions[index];
+        if let Some(last) = partition.deque.back() {
+            let batch = self.batches.get_mut(*last);
+            if batch.try_append(call, record, timestamp) {
+                let wake = partition.deque.len() > 1 || batch.is_full();
+                return Appended::Done { wake };
+            }
+            batch.close_for_appends();
+        }
+        let capacity = self.batch_size.max(size_upper_bound(record));
+        if capacity > self.available {
+            return Appended::NoMemory;
+        }
+        self.available -= capacity;
+        let mut batch = ProducerBatch::new(index, self.next_serial, capacity, now);
+        self.next_serial += 1;
+        let fits = batch.try_append(call, record, timestamp);
+        assert!(fits, "the first record always fits");
+        partition.deque.push_back(self.batches.insert(batch));
+        self.incomplete += 1;
+        Appended::Done { wake: true }
+    }
+
+    /// `BufferPool.totalMemory`, which no record may exceed.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The serial that the next batch will have.
+    pub(super) fn next_serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// The fate of a batch is known: its memory is free again.
+    pub(super) fn deallocate(&mut self, id: BatchId) {
+        self.available += self.batches.get(id).capacity;
+        assert!(self.available <= self.memory, "memory freed twice");
+        self.incomplete -= 1;
+    }
+
+    /// Takes leaders and topic ids over from the snapshot where it changed.
+    pub(super) fn refresh_leaders(&mut self, metadata: &Metadata) {
+        if self.seen_snapshot == metadata.snapshot_version() {
+            return;
+        }
+        self.seen_snapshot = metadata.snapshot_version();
+        for partition in &mut self.partitions {
+            partition.leader = metadata.snapshot_leader(&partition.topic, partition.partition);
+            partition.topic_id = metadata.topic_id(&partition.topic).unwrap_or(TopicId(0));
+        }
+    }
+
+    /// `RecordAccumulator.ready`: nodes with a partition whose first batch is full, has lingered, or
+    /// must go, and does not back off.
+    pub(super) fn ready(&mut self, now: Nanos) -> ReadyCheck {
+        let mut check = ReadyCheck {
+            nodes: Vec::new(),
+            next: Nanos::MAX,
+            unknown_leader: false,
+        };
+        let all_sendable = self.exhausted || self.closed || self.flushes_in_progress > 0;
+        for partition in &self.partitions {
+            let Some(first) = partition.deque.front() else {
+                continue;
+            };
+            let batch = self.batches.get_mut(*first);
+            batch.maybe_update_leader_epoch(partition.leader.epoch);
+            let Some(leader) = partition.leader.leader else {
+                check.unknown_leader = true;
+                continue;
+            };
+            if partition.muted || check.nodes.contains(&leader) {
+                continue;
+            }
+            let backing_off = batch.should_back_off(now);
+            let to_wait = match backing_off {
+                true => batch.backoff,
+                false => self.linger,
+            };
+            let full = partition.deque.len() > 1 || batch.is_full();
+            let expired = batch.waited(now) >= to_wait;
+            if !backing_off && (full || expired || all_sendable) {
+                check.nodes.push(leader);
+            } else {
+                check.next = check.next.min(batch.last_attempt.saturating_add(to_wait));
+            }
+        }
+        check
+    }
+
+    /// `RecordAccumulator.drainBatchesForOneNode`: at most one batch per partition, beginning where
+    /// the last drain ended, up to `max_size` bytes.
+    pub(super) fn drain(
+        &mut self,
+        node: NodeId,
+        max_size: usize,
+        now: Nanos,
+        mut transactions: Option<&mut TransactionManager>,
+    ) -> Vec<BatchId> {
+        let parts: Vec<usize> = (0..self.partitions.len())
+            .filter(|p| self.partitions[*p].leader.leader == Some(node))
+            .collect();
+        let mut ready = Vec::new();
+        if parts.is_empty() {
+            return ready;
+        }
+        let mut size = 0;
+        let start = self.drain_index.get(&node).copied().unwrap_or(0) % parts.len();
+        let mut last = start;
+        for step in 0..parts.len() {
+            last = (start + step) % parts.len();
+            let index = parts[last];
+            let partition = &self.partitions[index];
+            let Some(first) = partition.deque.front().copied() else {
+                continue;
+            };
+            if partition.muted {
+                continue;
+            }
+            let batch = self.batches.get_mut(first);
+            batch.maybe_update_leader_epoch(partition.leader.epoch);
+            if batch.should_back_off(now) {
+                continue;
+            }
+            if size + batch.size() > max_size && !ready.is_empty() {
+                break;
+            }
+            if let Some(transactions) = transactions.as_deref_mut() {
+                // Kafka leaves the whole loop here, so that a partition that waits for its earlier
+                // batches also holds up those behind it on the same node.
+                if should_stop_drain(first, &self.batches, transactions) {
+                    break;
+                }
+                if !self.batches.get(first).has_sequence() {
+                    transactions.assign_sequence(first, &mut self.batches);
+                }
+            }
+            self.partitions[index].deque.pop_front();
+            let batch = self.batches.get_mut(first);
+            batch.close();
+            batch.in_request = true;
+            size += batch.size();
+            ready.push(first);
+        }
+        self.drain_index.insert(node, last);
+        ready
+    }
+
+    /// `RecordAccumulator.reenqueue`: back to the front, or with idempotence to its place by
+    /// sequence (`insertInSequenceOrder`).
+    pub(super) fn reenqueue(
+        &mut self,
+        id: BatchId,
+        in_sequence_order: bool,
+        now: Nanos,
+        rng: &mut Stream,
+    ) {
+        let backoff = self.retry_backoff;
+        let batch = self.batches.get_mut(id);
+        batch.reenqueued(now, &backoff, rng);
+        let sequence = batch.base_sequence;
+        let deque = &mut self.partitions[batch.partition].deque;
+        let at = if in_sequence_order {
+            assert_ne!(sequence, NO_SEQUENCE, "re-enqueued without a sequence");
+            let batches = &self.batches;
+            deque
+                .iter()
+                .take_while(|other| {
+                    let other = batches.get(**other);
+                    other.has_sequence() && other.base_sequence < sequence
+                })
+                .count()
+        } else {
+            0
+        };
+        deque.insert(at, id);
+    }
+
+    /// Batches past `delivery.timeout.ms`, first those in the deques (`expiredBatches`), then those
+    /// in flight (`Sender.getExpiredInflightBatches`). They leave both.
+    pub(super) fn take_expired(&mut self, now: Nanos) -> Vec<BatchId> {
+        let mut expired = Vec::new();
+        let mut in_flight = Vec::new();
+        for partition in &mut self.partitions {
+            let batches = &self.batches;
+            let timeout = self.delivery_timeout;
+            let late = |id: &BatchId| batches.get(*id).created.saturating_add(timeout) <= now;
+            while partition.deque.front().is_some_and(late) {
+                expired.extend(partition.deque.pop_front());
+            }
+            let count = partition.in_flight.iter().take_while(|id| late(id)).count();
+            in_flight.extend(partition.in_flight.drain(..count));
+        }
+        expired.extend(in_flight);
+        expired
+    }
+
+    /// When the next batch expires.
+    pub(super) fn next_expiry(&self, now: Nanos) -> Nanos {
+        self.partitions
+            .iter()
+            .flat_map(|p| [p.deque.front(), p.in_flight.first()])
+            .flatten()
+            .map(|id| {
+                self.batches
+                    .get(*id)
+                    .created
+                    .saturating_add(self.delivery_timeout)
+            })
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(Nanos::MAX)
+    }
+
+    /// `RecordAccumulator.hasUndrained`.
+    pub(super) fn has_undrained(&self) -> bool {
+        self.partitions.iter().any(|p| !p.deque.is_empty())
+    }
+
+    /// Every batch in a deque, taken out: `abortUndrainedBatches`.
+    pub(super) fn take_undrained(&mut self) -> Vec<BatchId> {
+        self.partitions
+            .iter_mut()
+            .flat_map(|p| p.deque.drain(..))
+            .collect()
+    }
+}
+
+/// `RecordAccumulator.shouldStopDrainBatchesForPartition`.
+fn should_stop_drain(
+    first: BatchId,
+    batches: &Batches,
+    transactions: &mut TransactionManager,
+) -> bool {
+    let batch = batches.get(first);
+    let partition = batch.partition;
+    if !transactions.producer.is_valid() {
+        return true;
+    }
+    if !batch.has_sequence() {
+        // A batch of the new epoch must not overtake those of the old one, and none may follow
+        // batches of which nobody knows whether the broker has them.
+        return (transactions.has_in_flight(partition) && transactions.has_stale_producer(partition))
+            || transactions.has_unresolved_sequence(partition);
+    }
+    // It is a retry: only the first in line may go, which makes it one request in flight.
+    let first_in_flight = transactions.first_in_flight_sequence(partition, batches);
+    first_in_flight != NO_SEQUENCE && batch.base_sequence != first_in_flight
+}

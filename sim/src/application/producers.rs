@@ -1,0 +1,39 @@
+//! Producer applications.
+
+use super::Context;
+use crate::event::ClientEvent;
+use everyack_broker::client::ClientError;
+
+/// Most messages that are sent at once.
+const BURST_MESSAGES: u64 = 5;
+
+/// Sends the workload in small bursts and checks the result of every send, as the guide's callback
+/// does. A failed send is taken note of (the event at the client's boundary is the log line) and not
+/// sent again: `retries` and `delivery.timeout.ms` are the client's business.
+pub(super) async fn checks_results(context: Context) -> Result<(), ClientError> {
+    let producer = context.producer();
+    let messages = context.parameters().workload.messages_per_producer;
+    let mut sequence = context.next_sequence();
+    let first_due = context.due(sequence);
+    let mut deliveries = Vec::with_capacity((messages.saturating_sub(sequence)) as usize);
+    while sequence < messages {
+        let burst = context.draw(1, BURST_MESSAGES) as u32;
+        for _ in 0..burst.min(messages - sequence) {
+            deliveries.push(producer.send(context.message(sequence)).await);
+            sequence += 1;
+        }
+        let next_due = context.due(sequence).saturating_sub(first_due);
+        if sequence < messages && next_due > context.uptime() {
+            context.sleep(next_due - context.uptime()).await;
+        }
+    }
+    let mut failed = 0;
+    for delivery in deliveries {
+        if delivery.await.is_err() {
+            failed += 1;
+        }
+    }
+    debug_assert!(failed <= messages, "{failed} of {messages} sends failed");
+    context.emit(ClientEvent::ProducerFinished);
+    producer.close().await
+}

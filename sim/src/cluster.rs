@@ -1,0 +1,334 @@
+//! The cluster of a run: which machines and processes there are, and what can be read off them.
+//!
+//! Each process has a machine of its own. Replicas are laid out round robin: partition p of a topic
+//! has its first replica on broker p mod n + 1 and the others behind it.
+
+use crate::application::{Parameters, registry};
+use crate::check::verdict::FinalPartition;
+use crate::kernel::{Kernel, MachineId};
+use crate::node::Node;
+use crate::spec::RunSpec;
+use crate::world::{ApplicationId, ApplicationSpec, World};
+use bytes::Bytes;
+use everyack_broker::broker::Broker;
+use everyack_broker::bug::Bug;
+use everyack_broker::client::{Consumer, Producer};
+use everyack_broker::config::{BrokerConfig, ConsumerConfig, ProducerConfig};
+use everyack_broker::controller::{Controller, MetadataImage, TopicSpec};
+use everyack_broker::group::{OFFSETS_TOPIC, partition_for};
+use everyack_broker::ids::*;
+use everyack_broker::replica::Partition;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The id of the topic under test.
+pub const TOPIC: TopicId = TopicId(0x00e7_e17a_c700_0001);
+/// The id of `__consumer_offsets`.
+const OFFSETS: TopicId = TopicId(0x00e7_e17a_c700_0002);
+/// The group of consumers whose properties name none.
+const DEFAULT_GROUP: &str = "everyack";
+
+/// What the cluster consists of.
+pub struct Cluster {
+    /// Broker ids.
+    pub brokers: Vec<BrokerId>,
+    /// The controller.
+    pub controller: NodeId,
+    /// Producer applications, in order.
+    pub producers: Vec<ApplicationId>,
+    /// Consumer applications, in order.
+    pub consumers: Vec<ApplicationId>,
+    /// Replicas of each partition of the topic.
+    pub assignment: Vec<Vec<BrokerId>>,
+    /// Name of the topic.
+    pub topic: TopicName,
+    /// `group.id`.
+    pub group: String,
+    config: BrokerConfig,
+    offsets_partitions: i32,
+    offsets_replicas: usize,
+    bug: Option<Bug>,
+}
+
+impl Cluster {
+    /// Adds machines, nodes and applications to a world. Nothing is started.
+    ///
+    /// # Panics
+    /// On properties that Kafka refuses: whoever made the spec has validated them.
+    pub fn add_to(world: &World<Node>, spec: &RunSpec) -> Cluster {
+        let config = BrokerConfig::from_properties(&spec.properties.broker)
+            .unwrap_or_else(|e| panic!("spec with invalid broker properties: {e}"));
+        let brokers: Vec<BrokerId> = (1..=spec.topology.brokers as BrokerId).collect();
+        let controller = NodeId(NodeId::FIRST_CONTROLLER);
+        let rf = usize::try_from(spec.topology.replication_factor).expect("a small number");
+        assert!(rf <= brokers.len(), "replication factor {rf} on {} brokers", brokers.len());
+        let offsets_replicas =
+            usize::try_from(config.offsets_topic_replication_factor).expect("a small number");
+        let assignment = assign(&brokers, spec.topology.partitions, rf);
+        {
+            let mut kernel = world.kernel();
+            for node in brokers.iter().map(|b| NodeId::of_broker(*b)).chain([controller]) {
+                kernel.add_node(node, machine_of(node));
+            }
+        }
+        let mut cluster = Cluster {
+            offsets_partitions: config.offsets_topic_num_partitions,
+            // A cluster smaller than that could never create the topic; commits would hang for ever.
+            offsets_replicas: offsets_replicas.min(brokers.len()),
+            brokers,
+            controller,
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            assignment,
+            topic: spec.topology.topic.as_str().into(),
+            group: String::new(),
+            config,
+            bug: spec.bug,
+        };
+        cluster.add_applications(world, spec);
+        cluster
+    }
+
+    fn add_applications(&mut self, world: &World<Node>, spec: &RunSpec) {
+        let bootstrap: Vec<NodeId> = self.brokers.iter().map(|b| NodeId::of_broker(*b)).collect();
+        let parameters = Rc::new(Parameters {
+            workload: spec.workload.clone(),
+            topic: self.topic.clone(),
+            partitions: spec.topology.partitions,
+            consumers: spec.applications.consumers,
+        });
+        let bug = spec.bug;
+        let producer_config = ProducerConfig::from_properties(&spec.properties.producer)
+            .unwrap_or_else(|e| panic!("spec with invalid producer properties: {e}"));
+        let entry = registry::producer(&spec.applications.producer)
+            .unwrap_or_else(|| panic!("no producer {}", spec.applications.producer));
+        for index in 0..spec.applications.producers {
+            let node = NodeId(NodeId::FIRST_CLIENT + index);
+            world.kernel().add_node(node, machine_of(node));
+            let (config, bootstrap) = (producer_config.clone(), bootstrap.clone());
+            self.producers.push(world.add_application(ApplicationSpec {
+                name: format!("producer {index}"),
+                node,
+                index,
+                parameters: Rc::clone(&parameters),
+                engine: Box::new(move || {
+                    let engine = Producer::new(config.clone(), bootstrap.clone(), bug);
+                    Node::Producer(Box::new(engine))
+                }),
+                main: entry.main,
+            }));
+        }
+        let mut properties = spec.properties.consumer.clone();
+        let group = properties
+            .entry("group.id".into())
+            .or_insert_with(|| DEFAULT_GROUP.into());
+        self.group = group.trim().to_string();
+        let consumer_config = ConsumerConfig::from_properties(&properties)
+            .unwrap_or_else(|e| panic!("spec with invalid consumer properties: {e}"));
+        let entry = registry::consumer(&spec.applications.consumer)
+            .unwrap_or_else(|| panic!("no consumer {}", spec.applications.consumer));
+        for index in 0..spec.applications.consumers {
+            let node = consumer_node(index);
+            world.kernel().add_node(node, machine_of(node));
+            let (config, bootstrap) = (consumer_config.clone(), bootstrap.clone());
+            self.consumers.push(world.add_application(ApplicationSpec {
+                name: format!("consumer {index}"),
+                node,
+                index,
+                parameters: Rc::clone(&parameters),
+                engine: Box::new(move || {
+                    let engine = Consumer::new(config.clone(), bootstrap.clone(), bug);
+                    Node::Consumer(Box::new(engine))
+                }),
+                main: entry.main,
+            }));
+        }
+    }
+
+    /// A broker's process, not started.
+    pub fn new_broker(&self, id: BrokerId) -> Node {
+        let broker = Broker::new(id, self.config.clone(), self.controller, self.bug);
+        Node::Broker(Box::new(broker))
+    }
+
+    /// The controller's process, not started.
+    pub fn new_controller(&self, spec: &RunSpec) -> Node {
+        let configs = |p: &crate::spec::Properties| {
+            p.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+        };
+        let topics = vec![
+            TopicSpec {
+                name: self.topic.clone(),
+                id: TOPIC,
+                assignment: self.assignment.clone(),
+                configs: configs(&spec.properties.topic),
+            },
+            TopicSpec {
+                name: OFFSETS_TOPIC.into(),
+                id: OFFSETS,
+                assignment: assign(&self.brokers, self.offsets_partitions, self.offsets_replicas),
+                configs: Vec::new(),
+            },
+        ];
+        let controller = Controller::new(self.config.clone(), topics, self.bug);
+        Node::Controller(Box::new(controller))
+    }
+
+    /// The controller's view of the cluster.
+    pub fn image<'k>(&self, kernel: &'k Kernel<Node>) -> &'k MetadataImage {
+        kernel
+            .process(self.controller)
+            .and_then(Node::controller)
+            .expect("no fault hits the controller")
+            .image()
+    }
+
+    /// The leader of a partition of the topic, as the controller has it.
+    pub fn leader(&self, kernel: &Kernel<Node>, partition: i32) -> Option<BrokerId> {
+        let id = TopicPartition::new(TOPIC, partition);
+        let state = self.image(kernel).partition(id)?;
+        (state.leader != NO_BROKER).then_some(state.leader)
+    }
+
+    /// A broker's replica of a partition of the topic, if its process lives and has one.
+    pub fn replica<'k>(
+        &self,
+        kernel: &'k Kernel<Node>,
+        broker: BrokerId,
+        partition: i32,
+    ) -> Option<&'k Partition> {
+        kernel
+            .process(NodeId::of_broker(broker))?
+            .broker()?
+            .replicas()?
+            .partition(TopicPartition::new(TOPIC, partition))
+    }
+
+    /// Whether every partition, of the offsets topic too, has a leader and its whole assignment in
+    /// the ISR, and every broker runs.
+    pub fn is_healthy(&self, kernel: &Kernel<Node>) -> bool {
+        let image = self.image(kernel);
+        let mut partitions = 0;
+        let in_sync = image.partitions().all(|(_, state)| {
+            partitions += 1;
+            state.leader != NO_BROKER && state.isr.len() == state.replicas.len()
+        });
+        let expected = self.assignment.len() + self.offsets_partitions as usize;
+        partitions == expected
+            && in_sync
+            && self.brokers.iter().all(|b| {
+                let process = kernel.process(NodeId::of_broker(*b));
+                process.and_then(Node::broker).is_some_and(Broker::is_running)
+            })
+    }
+
+    /// Whether nothing is left to copy and every log of the topic is committed to its end.
+    pub fn is_replicated(&self, kernel: &Kernel<Node>) -> bool {
+        self.assignment.iter().enumerate().all(|(partition, replicas)| {
+            let partition = partition as i32;
+            let Some(leader) = self.leader(kernel, partition) else {
+                return false;
+            };
+            let Some(log) = self.replica(kernel, leader, partition).map(|p| &p.log) else {
+                return false;
+            };
+            log.high_watermark == log.log_end_offset()
+                && replicas.iter().all(|b| {
+                    let replica = self.replica(kernel, *b, partition);
+                    replica.is_some_and(|r| r.log.log_end_offset() == log.log_end_offset())
+                })
+        })
+    }
+
+    /// Whether every consumer stands at the end of what it can read.
+    pub fn is_read_to_the_end(&self, kernel: &Kernel<Node>) -> bool {
+        (0..self.consumers.len() as u32).all(|index| {
+            let engine = kernel.process(consumer_node(index)).and_then(Node::consumer);
+            engine.is_some_and(|consumer| {
+                let positions = consumer.positions();
+                let assigned = (0..self.assignment.len())
+                    .filter(|p| *p as u32 % self.consumers.len() as u32 == index)
+                    .count();
+                positions.len() == assigned
+                    && positions.iter().all(|position| {
+                        let leader = self.leader(kernel, position.partition);
+                        let replica = leader.and_then(|l| self.replica(kernel, l, position.partition));
+                        replica.is_some_and(|r| r.log.high_watermark == position.offset)
+                    })
+            })
+        })
+    }
+
+    /// The consumer that a partition is assigned to.
+    pub fn reader_of(&self, partition: i32) -> NodeId {
+        consumer_node(partition as u32 % (self.consumers.len() as u32).max(1))
+    }
+
+    /// Each partition of the topic as it stands, for the verdict.
+    pub fn final_partitions(&self, kernel: &Kernel<Node>) -> BTreeMap<i32, FinalPartition> {
+        (0..self.assignment.len() as i32)
+            .map(|partition| (partition, self.final_partition(kernel, partition)))
+            .collect()
+    }
+
+    fn final_partition(&self, kernel: &Kernel<Node>, partition: i32) -> FinalPartition {
+        let leader = self.leader(kernel, partition).unwrap_or(NO_BROKER);
+        let high_watermark = self
+            .replica(kernel, leader, partition)
+            .map_or(0, |p| p.log.high_watermark);
+        let dir = format!("{}-{partition}/", self.topic);
+        let logs = self.assignment[partition as usize].iter().map(|&broker| {
+            let disk = kernel.disk(machine_of(NodeId::of_broker(broker)));
+            let path = disk.paths().find(|p| p.starts_with(&dir) && p.ends_with(".log"));
+            let content = path.and_then(|p| disk.content(p)).unwrap_or_default();
+            (broker, Bytes::copy_from_slice(content))
+        });
+        FinalPartition {
+            leader,
+            high_watermark,
+            logs: logs.collect(),
+            position: self.position(kernel, partition),
+        }
+    }
+
+    /// Where the group's reading of a partition stands: its consumer's position, else its committed
+    /// offset.
+    fn position(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {
+        let engine = kernel.process(self.reader_of(partition)).and_then(Node::consumer);
+        let position = engine
+            .and_then(|c| c.positions().into_iter().find(|p| p.partition == partition))
+            .map(|p| p.offset);
+        position.or_else(|| self.committed(kernel, partition))
+    }
+
+    fn committed(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {
+        let shard = partition_for(&self.group, self.offsets_partitions);
+        let id = TopicPartition::new(OFFSETS, shard);
+        let coordinator = self.image(kernel).partition(id)?.leader;
+        let broker = kernel.process(NodeId::of_broker(coordinator))?.broker()?;
+        let high_watermark = broker.replicas()?.partition(id)?.log.high_watermark;
+        broker
+            .offsets()?
+            .committed(shard, &self.group, &self.topic, partition, high_watermark)
+    }
+}
+
+/// The machine that a node runs on.
+pub fn machine_of(node: NodeId) -> MachineId {
+    MachineId(node.0)
+}
+
+/// The node of a consumer application.
+pub fn consumer_node(index: u32) -> NodeId {
+    NodeId(NodeId::FIRST_CLIENT + 500 + index)
+}
+
+fn assign(brokers: &[BrokerId], partitions: i32, replicas: usize) -> Vec<Vec<BrokerId>> {
+    (0..partitions as usize)
+        .map(|p| {
+            (0..replicas)
+                .map(|r| brokers[(p + r) % brokers.len()])
+                .collect()
+        })
+        .collect()
+}

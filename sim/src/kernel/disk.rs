@@ -1,0 +1,718 @@
+//! The simulated disk of a machine: a page cache over a device that loses power.
+//!
+//! Appends, truncations and names act at once on the page cache. Beside the cache the disk knows
+//! exactly what the device holds: for each file an [`Image`], its durable bytes told relative to the
+//! cached ones, so that a sync costs the same however long the file is; for names the durable
+//! directory and the journal of changes that no `sync_dir` has covered. A sync makes durable what
+//! the file held when the sync was *called*; what is written meanwhile stays dirty. The device works
+//! on one sync at a time.
+//!
+//! A power loss keeps what was synced and, if asked to, a drawn part of the rest: nothing, all, a
+//! prefix, any subset of 4 KiB pages, or pages torn at 512-byte sectors. A file then ends behind its
+//! last surviving page; what is missing before it reads as zeros.
+//!
+//! Not modelled: write-back by the kernel's flusher threads before the power loss as an event of its
+//! own (a drawn power loss covers its outcomes), older versions of a page surviving instead of the
+//! newest, directories as entries of their parent, quotas, hard links, sparse writes.
+
+use everyack_broker::disk::{Disk, DiskError, FileId};
+use everyack_broker::env::{Stream, SyncToken};
+use everyack_broker::time::{MICROS, MILLIS, Nanos};
+
+use crate::fault::Unsynced;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// Unit in which the page cache writes back.
+pub const PAGE_BYTES: usize = 4096;
+/// Unit that a device writes atomically.
+pub const SECTOR_BYTES: usize = 512;
+/// Shortest sync that has something to write: a flush of the device's own cache on an SSD.
+pub const SYNC_BASE: Nanos = MILLIS;
+/// What the seed adds to it at most.
+pub const SYNC_JITTER: Nanos = MILLIS;
+/// Write-back at 200 MB/s.
+pub const SYNC_PER_BYTE: Nanos = 5;
+/// A sync that finds nothing dirty.
+pub const SYNC_CLEAN: Nanos = 10 * MICROS;
+
+/// Index into [`SimDisk::inodes`].
+type Ino = u32;
+
+/// An earlier version of a file, told relative to the cached content: its first `same` bytes are
+/// the cached ones, then comes `tail`, which the cache no longer has.
+#[derive(Debug, Clone, Default)]
+struct Image {
+    same: usize,
+    tail: Vec<u8>,
+}
+
+impl Image {
+    fn of(content: &[u8]) -> Image {
+        Image {
+            same: content.len(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// The cache is about to lose everything behind `len`; what this version has of it is kept.
+    fn keep_before_truncation(&mut self, content: &[u8], len: usize) {
+        if self.same > len {
+            self.tail
+                .splice(0..0, content[len..self.same].iter().copied());
+            self.same = len;
+        }
+    }
+
+    fn bytes(&self, content: &[u8]) -> Vec<u8> {
+        let mut bytes = content[..self.same].to_vec();
+        bytes.extend_from_slice(&self.tail);
+        bytes
+    }
+
+    fn equals(&self, content: &[u8]) -> bool {
+        self.same == content.len() && self.tail.is_empty()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    content: Vec<u8>,
+    durable: Image,
+    /// Processes that have it open.
+    opens: u32,
+}
+
+/// A change of a name that is visible but not durable.
+#[derive(Debug, Clone)]
+enum NameChange {
+    Create { path: String, ino: Ino },
+    Rename { from: String, to: String, ino: Ino },
+    Delete { path: String, ino: Ino },
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<String, Ino>) {
+        fn remove(names: &mut BTreeMap<String, Ino>, path: &str, ino: Ino) {
+            if names.get(path) == Some(&ino) {
+                names.remove(path);
+            }
+        }
+        match self {
+            NameChange::Create { path, ino } => {
+                names.insert(path.clone(), *ino);
+            }
+            NameChange::Rename { from, to, ino } => {
+                remove(names, from, *ino);
+                names.insert(to.clone(), *ino);
+            }
+            NameChange::Delete { path, ino } => remove(names, path, *ino),
+        }
+    }
+
+    fn ino(&self) -> Ino {
+        match self {
+            NameChange::Create { ino, .. }
+            | NameChange::Rename { ino, .. }
+            | NameChange::Delete { ino, .. } => *ino,
+        }
+    }
+
+    /// Whether a sync of `dir` covers it. One of the two directories of a rename is enough: a
+    /// journalling file system commits both entries in one transaction.
+    fn is_in(&self, dir: &str) -> bool {
+        match self {
+            NameChange::Create { path, .. } | NameChange::Delete { path, .. } => {
+                directory_of(path) == dir
+            }
+            NameChange::Rename { from, to, .. } => {
+                directory_of(from) == dir || directory_of(to) == dir
+            }
+        }
+    }
+}
+
+fn directory_of(path: &str) -> &str {
+    path.rfind('/').map_or("", |slash| &path[..slash])
+}
+
+/// The process that opened a file or asked for a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// Index of its node in the kernel.
+    pub node: u32,
+    /// Which start of it.
+    pub incarnation: u32,
+}
+
+#[derive(Debug)]
+enum SyncTarget {
+    File { ino: Ino, image: Image },
+    Directory { dir: String, changes_below: u64 },
+}
+
+#[derive(Debug)]
+struct PendingSync {
+    id: u64,
+    /// `None` once the process is gone: the device finishes all the same, nobody hears of it.
+    owner: Option<(Owner, SyncToken)>,
+    target: SyncTarget,
+}
+
+/// What survives a power loss of that which no sync covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Survival {
+    Nothing,
+    Everything,
+    Prefix,
+    Pages,
+    TornPages,
+}
+
+impl Survival {
+    fn draw(unsynced: Unsynced, rng: &mut Stream) -> Survival {
+        match unsynced {
+            Unsynced::Gone => Survival::Nothing,
+            Unsynced::Drawn => match rng.below(5) {
+                0 => Survival::Nothing,
+                1 => Survival::Everything,
+                2 => Survival::Prefix,
+                3 => Survival::Pages,
+                _ => Survival::TornPages,
+            },
+        }
+    }
+}
+
+/// What a write or a sync is about to do, for the fault hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Create,
+    Append,
+    Truncate,
+    Name,
+    Sync,
+}
+
+/// A machine's disk.
+#[derive(Debug)]
+pub struct SimDisk {
+    inodes: Vec<Option<Inode>>,
+    free: Vec<Ino>,
+    names: BTreeMap<String, Ino>,
+    durable_names: BTreeMap<String, Ino>,
+    /// Numbered, in order.
+    journal: Vec<(u64, NameChange)>,
+    next_change: u64,
+    pending: Vec<PendingSync>,
+    next_sync: u64,
+    /// Syncs that the step in progress asked for, with the bytes that each has to write.
+    started: Vec<(u64, Option<usize>)>,
+    busy_until: Nanos,
+    rng: Stream,
+}
+
+impl SimDisk {
+    /// An empty disk; `rng` draws its service times and what survives a power loss.
+    pub fn new(rng: Stream) -> SimDisk {
+        SimDisk {
+            inodes: Vec::new(),
+            free: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            journal: Vec::new(),
+            next_change: 0,
+            pending: Vec::new(),
+            next_sync: 0,
+            started: Vec::new(),
+            busy_until: 0,
+            rng,
+        }
+    }
+
+    /// The one place where a disk fault makes an operation fail (ENOSPC, EIO). No fault is wired
+    /// to it yet.
+    fn admit(&self, _operation: Operation, _bytes: usize) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    /// Every visible path, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
+    /// The visible content of a file, as a process that starts now would find it.
+    pub fn content(&self, path: &str) -> Option<&[u8]> {
+        let ino = *self.names.get(path)?;
+        Some(&self.inode(ino).content)
+    }
+
+    /// What the device itself holds under a name: what survives a power loss in any case.
+    pub fn durable_content(&self, path: &str) -> Option<Vec<u8>> {
+        let inode = self.inode(*self.durable_names.get(path)?);
+        Some(inode.durable.bytes(&inode.content))
+    }
+
+    /// Bytes of visible files that no completed sync covers.
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.names
+            .values()
+            .map(|ino| {
+                let inode = self.inode(*ino);
+                (inode.content.len() - inode.durable.same) as u64
+            })
+            .sum()
+    }
+
+    fn inode(&self, ino: Ino) -> &Inode {
+        self.inodes[ino as usize]
+            .as_ref()
+            .expect("a referenced inode exists")
+    }
+
+    fn inode_mut(&mut self, ino: Ino) -> &mut Inode {
+        self.inodes[ino as usize]
+            .as_mut()
+            .expect("a referenced inode exists")
+    }
+
+    fn create(&mut self, path: &str) -> Ino {
+        let ino = match self.free.pop() {
+            Some(ino) => {
+                self.inodes[ino as usize] = Some(Inode::default());
+                ino
+            }
+            None => {
+                self.inodes.push(Some(Inode::default()));
+                (self.inodes.len() - 1) as Ino
+            }
+        };
+        self.names.insert(path.to_string(), ino);
+        self.change(NameChange::Create {
+            path: path.to_string(),
+            ino,
+        });
+        ino
+    }
+
+    fn change(&mut self, change: NameChange) {
+        self.journal.push((self.next_change, change));
+        self.next_change += 1;
+    }
+
+    fn truncate(&mut self, ino: Ino, len: usize) {
+        let inode = self.inodes[ino as usize]
+            .as_mut()
+            .expect("an open file's inode exists");
+        if len >= inode.content.len() {
+            return;
+        }
+        inode.durable.keep_before_truncation(&inode.content, len);
+        for sync in &mut self.pending {
+            if let SyncTarget::File {
+                ino: synced,
+                ref mut image,
+            } = sync.target
+                && synced == ino
+            {
+                image.keep_before_truncation(&inode.content, len);
+            }
+        }
+        inode.content.truncate(len);
+    }
+
+    fn begin_sync(
+        &mut self,
+        owner: Owner,
+        token: SyncToken,
+        target: SyncTarget,
+        dirty: Option<usize>,
+    ) {
+        let id = self.next_sync;
+        self.next_sync += 1;
+        self.pending.push(PendingSync {
+            id,
+            owner: Some((owner, token)),
+            target,
+        });
+        self.started.push((id, dirty));
+    }
+
+    /// Whether the step that has just ended asked for syncs.
+    pub(super) fn has_started(&self) -> bool {
+        !self.started.is_empty()
+    }
+
+    /// Puts the syncs that were asked for into the device's queue; each with its completion.
+    pub(super) fn schedule_started(&mut self, now: Nanos) -> Vec<(u64, Nanos)> {
+        let started = std::mem::take(&mut self.started);
+        started
+            .into_iter()
+            .map(|(id, dirty)| {
+                let service = match dirty {
+                    None => SYNC_CLEAN,
+                    Some(bytes) => {
+                        SYNC_BASE + self.rng.below(SYNC_JITTER) + SYNC_PER_BYTE * bytes as Nanos
+                    }
+                };
+                self.busy_until = self.busy_until.max(now) + service;
+                (id, self.busy_until)
+            })
+            .collect()
+    }
+
+    /// The device has finished a sync: its snapshot is durable. Answers whom to tell, if anybody.
+    pub(super) fn complete(
+        &mut self,
+        id: u64,
+    ) -> Option<(Owner, SyncToken, Result<(), DiskError>)> {
+        let at = self.pending.iter().position(|sync| sync.id == id)?;
+        let sync = self.pending.remove(at);
+        let outcome = self.admit(Operation::Sync, 0);
+        if outcome.is_ok() {
+            match sync.target {
+                SyncTarget::File { ino, image } => self.inode_mut(ino).durable = image,
+                SyncTarget::Directory { dir, changes_below } => {
+                    let durable = &mut self.durable_names;
+                    self.journal.retain(|(number, change)| {
+                        let covered = *number < changes_below && change.is_in(&dir);
+                        if covered {
+                            change.apply(durable);
+                        }
+                        !covered
+                    });
+                }
+            }
+        }
+        sync.owner.map(|(owner, token)| (owner, token, outcome))
+    }
+
+    /// A process is gone. Its cached bytes stay; of the syncs that it waited for, each may have
+    /// reached the device (then it completes unheard) or not.
+    pub(super) fn process_died(&mut self, node: u32) {
+        let rng = &mut self.rng;
+        self.pending.retain_mut(|sync| {
+            if sync.owner.is_some_and(|(owner, _)| owner.node == node) {
+                sync.owner = None;
+                return rng.chance(1, 2);
+            }
+            true
+        });
+    }
+
+    /// The power goes: afterwards cache and device hold the same. Answers the bytes of visible
+    /// files that no sync covered, and how many of these the device kept all the same.
+    pub fn power_loss(&mut self, unsynced: Unsynced) -> (u64, u64) {
+        let mut rng = self.rng.clone();
+        let survival = Survival::draw(unsynced, &mut rng);
+        self.pending.clear();
+        self.started.clear();
+        self.busy_until = 0;
+
+        let journal = std::mem::take(&mut self.journal);
+        let prefix = rng.below(journal.len() as u64 + 1) as usize;
+        for (index, (_, change)) in journal.iter().enumerate() {
+            let kept = match survival {
+                Survival::Nothing => false,
+                Survival::Everything => true,
+                Survival::Prefix => index < prefix,
+                Survival::Pages | Survival::TornPages => rng.chance(1, 2),
+            };
+            if kept {
+                change.apply(&mut self.durable_names);
+            }
+        }
+
+        let (mut lost_from, mut kept_in_all) = (0, 0);
+        let visible: Vec<Ino> = self.names.values().copied().collect();
+        for ino in 0..self.inodes.len() as Ino {
+            let Some(inode) = &mut self.inodes[ino as usize] else {
+                continue;
+            };
+            let dirty = (inode.content.len() - inode.durable.same) as u64;
+            let kept = survive(inode, survival, &mut rng);
+            if visible.contains(&ino) {
+                lost_from += dirty;
+                kept_in_all += kept;
+            }
+        }
+        self.names = self.durable_names.clone();
+        self.rng = rng;
+        self.sweep();
+        (lost_from, kept_in_all)
+    }
+
+    /// Frees the inodes that no name, no pending change or sync and no handle refers to.
+    fn sweep(&mut self) {
+        let mut used: Vec<bool> = self
+            .inodes
+            .iter()
+            .map(|inode| inode.as_ref().is_some_and(|inode| inode.opens > 0))
+            .collect();
+        let referenced = self
+            .names
+            .values()
+            .chain(self.durable_names.values())
+            .copied()
+            .chain(self.journal.iter().map(|(_, change)| change.ino()))
+            .chain(self.pending.iter().filter_map(|sync| match sync.target {
+                SyncTarget::File { ino, .. } => Some(ino),
+                SyncTarget::Directory { .. } => None,
+            }));
+        for ino in referenced {
+            used[ino as usize] = true;
+        }
+        for (ino, used) in used.into_iter().enumerate() {
+            if !used && self.inodes[ino].take().is_some() {
+                self.free.push(ino as Ino);
+            }
+        }
+    }
+}
+
+/// Turns the file into what the device holds after the power loss; answers how many of its dirty
+/// bytes survived.
+fn survive(inode: &mut Inode, survival: Survival, rng: &mut Stream) -> u64 {
+    let same = inode.durable.same;
+    let len = inode.content.len();
+    let mut kept = 0;
+    if !inode.durable.equals(&inode.content) {
+        match survival {
+            Survival::Nothing => inode.content = inode.durable.bytes(&inode.content),
+            Survival::Everything => kept = len - same,
+            Survival::Prefix | Survival::Pages | Survival::TornPages => {
+                let pieces = draw_pieces(same, len, survival, rng);
+                // A truncation that no sync covered is a change of its own: it may be lost while
+                // pages written after it survive. A prefix keeps what came first, the truncation.
+                let truncated = inode.durable.tail.is_empty()
+                    || match survival {
+                        Survival::Prefix => !pieces.is_empty() || rng.chance(1, 2),
+                        _ => rng.chance(1, 2),
+                    };
+                let mut survived = if truncated {
+                    inode.content[..same].to_vec()
+                } else {
+                    inode.durable.bytes(&inode.content)
+                };
+                for (from, to) in pieces {
+                    if survived.len() < to {
+                        survived.resize(to, 0);
+                    }
+                    survived[from..to].copy_from_slice(&inode.content[from..to]);
+                    kept += to - from.max(same);
+                }
+                inode.content = survived;
+            }
+        }
+    }
+    inode.durable = Image::of(&inode.content);
+    kept as u64
+}
+
+/// The byte ranges of the dirty part `same..len` that reached the device, page by page or, where a
+/// page is torn, sector by sector.
+fn draw_pieces(
+    same: usize,
+    len: usize,
+    survival: Survival,
+    rng: &mut Stream,
+) -> Vec<(usize, usize)> {
+    let mut pieces = Vec::new();
+    if len == same {
+        return pieces;
+    }
+    let first = same / PAGE_BYTES;
+    let pages = len.div_ceil(PAGE_BYTES) - first;
+    let prefix = rng.below(pages as u64 + 1) as usize;
+    for index in 0..pages {
+        let start = (first + index) * PAGE_BYTES;
+        let end = (start + PAGE_BYTES).min(len);
+        let whole = match survival {
+            Survival::Prefix => index < prefix,
+            Survival::Pages => rng.chance(1, 2),
+            Survival::TornPages => match rng.below(3) {
+                0 => true,
+                1 => false,
+                _ => {
+                    for sector in (start..end).step_by(SECTOR_BYTES) {
+                        let sector_end = (sector + SECTOR_BYTES).min(end);
+                        if sector_end > same && rng.chance(1, 2) {
+                            pieces.push((sector, sector_end));
+                        }
+                    }
+                    false
+                }
+            },
+            Survival::Nothing | Survival::Everything => unreachable!("drawn from partial modes"),
+        };
+        if whole {
+            pieces.push((start, end));
+        }
+    }
+    pieces
+}
+
+/// The files that one process has open. Handle numbers are never reused on a node, so that a handle
+/// of an earlier incarnation is recognised.
+#[derive(Debug, Default)]
+pub struct Handles {
+    base: u32,
+    inodes: Vec<Ino>,
+}
+
+impl Handles {
+    /// The process is gone; its handles are void.
+    pub(super) fn close_all(&mut self, disk: &mut SimDisk) {
+        self.base += self.inodes.len() as u32;
+        for ino in self.inodes.drain(..) {
+            disk.inode_mut(ino).opens -= 1;
+        }
+    }
+
+    fn ino(&self, file: FileId) -> Ino {
+        let index = file
+            .0
+            .checked_sub(self.base)
+            .unwrap_or_else(|| panic!("{file:?} was opened by an earlier incarnation"));
+        self.inodes[index as usize]
+    }
+
+    fn open(&mut self, disk: &mut SimDisk, ino: Ino) -> FileId {
+        let index = self
+            .inodes
+            .iter()
+            .position(|open| *open == ino)
+            .unwrap_or_else(|| {
+                disk.inode_mut(ino).opens += 1;
+                self.inodes.push(ino);
+                self.inodes.len() - 1
+            });
+        FileId(self.base + index as u32)
+    }
+}
+
+/// A machine's disk as one process sees it during one step.
+pub struct DiskHandle<'a> {
+    /// The machine's disk.
+    pub disk: &'a mut SimDisk,
+    /// The process's open files.
+    pub handles: &'a mut Handles,
+    /// The process.
+    pub owner: Owner,
+}
+
+impl Disk for DiskHandle<'_> {
+    fn open(&mut self, path: &str) -> Result<FileId, DiskError> {
+        let ino = match self.disk.names.get(path) {
+            Some(ino) => *ino,
+            None => {
+                self.disk.admit(Operation::Create, 0)?;
+                self.disk.create(path)
+            }
+        };
+        Ok(self.handles.open(self.disk, ino))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.disk.names.contains_key(path)
+    }
+
+    fn list(&self, prefix: &str) -> Vec<String> {
+        self.disk
+            .names
+            .range(prefix.to_string()..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(prefix))
+            .cloned()
+            .collect()
+    }
+
+    fn len(&self, file: FileId) -> u64 {
+        self.disk.inode(self.handles.ino(file)).content.len() as u64
+    }
+
+    fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk.admit(Operation::Append, bytes.len())?;
+        let ino = self.handles.ino(file);
+        self.disk.inode_mut(ino).content.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, file: FileId, at: u64, len: u64) -> Result<Bytes, DiskError> {
+        let content = &self.disk.inode(self.handles.ino(file)).content;
+        let end = at.checked_add(len).ok_or(DiskError::Io)?;
+        if end > content.len() as u64 {
+            return Err(DiskError::Io);
+        }
+        Ok(Bytes::copy_from_slice(&content[at as usize..end as usize]))
+    }
+
+    fn truncate(&mut self, file: FileId, len: u64) -> Result<(), DiskError> {
+        self.disk.admit(Operation::Truncate, 0)?;
+        let ino = self.handles.ino(file);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.disk.truncate(ino, len);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        if !self.disk.names.contains_key(from) {
+            return Err(DiskError::NotFound);
+        }
+        self.disk.admit(Operation::Name, 0)?;
+        if from == to {
+            return Ok(());
+        }
+        let ino = self.disk.names.remove(from).expect("it was there");
+        self.disk.names.insert(to.to_string(), ino);
+        self.disk.change(NameChange::Rename {
+            from: from.to_string(),
+            to: to.to_string(),
+            ino,
+        });
+        Ok(())
+    }
+
+    fn delete(&mut self, path: &str) -> Result<(), DiskError> {
+        match self.disk.names.entry(path.to_string()) {
+            Entry::Vacant(_) => Err(DiskError::NotFound),
+            Entry::Occupied(entry) => {
+                let ino = entry.remove();
+                self.disk.change(NameChange::Delete {
+                    path: path.to_string(),
+                    ino,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn sync(&mut self, file: FileId, token: SyncToken) {
+        let ino = self.handles.ino(file);
+        let inode = self.disk.inode(ino);
+        let image = Image::of(&inode.content);
+        let dirty = (!inode.durable.equals(&inode.content))
+            .then(|| inode.content.len() - inode.durable.same);
+        let target = SyncTarget::File { ino, image };
+        self.disk.begin_sync(self.owner, token, target, dirty);
+    }
+
+    fn sync_dir(&mut self, dir: &str, token: SyncToken) {
+        let changes_below = self.disk.next_change;
+        let dirty = self
+            .disk
+            .journal
+            .iter()
+            .any(|(_, change)| change.is_in(dir))
+            .then_some(0);
+        let target = SyncTarget::Directory {
+            dir: dir.to_string(),
+            changes_below,
+        };
+        self.disk.begin_sync(self.owner, token, target, dirty);
+        if self.disk.inodes.len() > 64 {
+            self.disk.sweep();
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! The kernel and the applications together: the driver loop, and the boundary between them.
+//!
+//! The driver is one task. It takes events from the kernel one by one; time moves only there. An
+//! application is ordinary async code on a killable node of the host. Its calls step its engine at
+//! once, at the present instant. When an event answered a call that an application waits for, the
+//! driver lets the application run before it goes on.
+//!
+//! What a client was told is an event at the moment when its engine answers, whether or not the
+//! application runs again; an engine that was killed answers nothing.
+//!
+//! Not modelled: the time that application code takes, other than what it sleeps or processes.
+
+use crate::application::{About, Boundary, Called, Caller, Context, Main, Parameters};
+use crate::event::{ClientEvent, Event, EventKind, MessageId};
+use crate::host;
+use crate::kernel::{Kernel, Next, purpose};
+use everyack_broker::client::{Call, CallId, ClientError, Reply};
+use everyack_broker::env::{Process, Stream};
+use everyack_broker::ids::NodeId;
+use everyack_broker::time::{Nanos, SECONDS};
+use std::any::Any;
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::panic;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+/// How long a supervisor waits before it starts an application again that ended with an error.
+pub const RESTART_DELAY: Nanos = SECONDS;
+
+/// Control tokens from here on are the world's own; the driver uses those below.
+const OWN_TOKENS: u64 = 1 << 63;
+const RESTARTS: u64 = OWN_TOKENS | 1 << 62;
+
+/// An application of the world, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApplicationId(pub usize);
+
+/// What an application is made from.
+pub struct ApplicationSpec<P> {
+    /// Its name, "producer 0".
+    pub name: String,
+    /// The node of its client engine: application and engine are one operating system process.
+    pub node: NodeId,
+    /// Number among its kind, from 0.
+    pub index: u32,
+    /// The workload, and where it goes.
+    pub parameters: Rc<Parameters>,
+    /// Makes a new engine for each start.
+    pub engine: Box<dyn Fn() -> P>,
+    /// Its code.
+    pub main: Main,
+}
+
+struct ApplicationState<P> {
+    spec: ApplicationSpec<P>,
+    incarnation: u32,
+    alive: bool,
+    host_node: Option<madsim::task::NodeId>,
+    /// One past the last message that it sent.
+    next_sequence: u32,
+}
+
+/// A call that was not yet answered, or whose answer was not yet fetched.
+struct PendingCall {
+    node: NodeId,
+    about: About,
+    accepted: bool,
+    answer: Option<Reply>,
+    waker: Option<Waker>,
+}
+
+struct Sleeper {
+    node: NodeId,
+    fired: bool,
+    waker: Option<Waker>,
+}
+
+struct State<P: Process> {
+    seed: u64,
+    kernel: Kernel<P>,
+    events: Vec<Event>,
+    calls: BTreeMap<CallId, PendingCall>,
+    sleepers: BTreeMap<u64, Sleeper>,
+    next_sleeper: u64,
+    applications: Vec<ApplicationState<P>>,
+    /// Tasks made ready since the driver last let them run.
+    woken: u64,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// The world of one run. Clones share it.
+pub struct World<P: Process>(Rc<RefCell<State<P>>>);
+
+impl<P: Process> Clone for World<P> {
+    fn clone(&self) -> Self {
+        World(Rc::clone(&self.0))
+    }
+}
+
+impl<P: Process + 'static> World<P> {
+    /// Takes over a kernel. To be called on the host.
+    pub fn new(seed: u64, kernel: Kernel<P>) -> Self {
+        World(Rc::new(RefCell::new(State {
+            seed,
+            kernel,
+            events: Vec::new(),
+            calls: BTreeMap::new(),
+            sleepers: BTreeMap::new(),
+            next_sleeper: 0,
+            applications: Vec::new(),
+            woken: 0,
+            panic: None,
+        })))
+    }
+
+    /// The kernel, for the driver between two events; not to be held over an await.
+    pub fn kernel(&self) -> RefMut<'_, Kernel<P>> {
+        RefMut::map(self.0.borrow_mut(), |state| &mut state.kernel)
+    }
+
+    /// Present instant.
+    pub fn now(&self) -> Nanos {
+        self.0.borrow().kernel.now()
+    }
+
+    /// Takes one event from the kernel and lets the applications run that it woke. Their timers and
+    /// restarts come back as [`Next::Quiet`].
+    pub async fn next(&self) -> Next {
+        let (next, restart) = {
+            let mut state = self.0.borrow_mut();
+            state.collect();
+            let mut restart = None;
+            let next = match state.kernel.next() {
+                Next::Control(token) if token >= RESTARTS => {
+                    restart = state.restart_due(token);
+                    Next::Quiet
+                }
+                Next::Control(token) if token >= OWN_TOKENS => {
+                    state.wake_sleeper(token);
+                    Next::Quiet
+                }
+                next => next,
+            };
+            state.collect();
+            (next, restart)
+        };
+        if let Some(application) = restart {
+            self.start_application(application).await;
+        }
+        self.settle().await;
+        next
+    }
+
+    /// Moves every event since the last call into `into`, in order. Facts of a process and what its
+    /// clients were told are in one stream.
+    pub fn take_events(&self, into: &mut Vec<Event>) {
+        let mut state = self.0.borrow_mut();
+        state.collect();
+        into.append(&mut state.events);
+    }
+
+    /// Puts an event of the driver's own (a fault) into the stream.
+    pub fn record(&self, node: NodeId, kind: EventKind) {
+        let mut state = self.0.borrow_mut();
+        state.collect();
+        state.event(node, kind);
+    }
+
+    /// Adds an application; it is not started yet.
+    pub fn add_application(&self, spec: ApplicationSpec<P>) -> ApplicationId {
+        let mut state = self.0.borrow_mut();
+        state.applications.push(ApplicationState {
+            spec,
+            incarnation: 0,
+            alive: false,
+            host_node: None,
+            next_sequence: 0,
+        });
+        ApplicationId(state.applications.len() - 1)
+    }
+
+    /// Whether the application runs.
+    pub fn is_running(&self, application: ApplicationId) -> bool {
+        self.0.borrow().applications[application.0].alive
+    }
+
+    /// Starts an application with a new engine, and lets it run until it waits.
+    pub async fn start_application(&self, application: ApplicationId) {
+        let (context, main, name, known) = {
+            let mut state = self.0.borrow_mut();
+            let (seed, now) = (state.seed, state.kernel.now());
+            let started = &mut state.applications[application.0];
+            assert!(!started.alive, "{} runs already", started.spec.name);
+            started.alive = true;
+            started.incarnation += 1;
+            let node = started.spec.node;
+            let caller = Caller {
+                application,
+                node,
+                incarnation: started.incarnation,
+            };
+            let context = Context::new(
+                Rc::new(self.clone()),
+                caller,
+                started.spec.index,
+                Rc::clone(&started.spec.parameters),
+                Stream::new(seed, purpose::application(node, started.incarnation)),
+                now,
+            );
+            let parts = (
+                context,
+                started.spec.main,
+                started.spec.name.clone(),
+                started.host_node,
+            );
+            let engine = (started.spec.engine)();
+            state.kernel.start(node, engine);
+            state.collect();
+            state.woken += 1;
+            parts
+        };
+        let task = Box::pin(self.clone().run_application(context, main));
+        match known {
+            Some(node) => host::restart_node(node, task),
+            None => {
+                let node = host::spawn_node(&name, task);
+                self.0.borrow_mut().applications[application.0].host_node = Some(node);
+            }
+        }
+        self.settle().await;
+    }
+
+    /// Kills an application and its engine at this instant: the engine answers nothing more, the
+    /// application runs no further. Answers whether it was running.
+    pub async fn kill_application(&self, application: ApplicationId) -> bool {
+        let host_node = {
+            let mut state = self.0.borrow_mut();
+            if !state.applications[application.0].alive {
+                return false;
+            }
+            state.end_application(application);
+            state.woken += 1;
+            state.applications[application.0].host_node
+        };
+        if let Some(node) = host_node {
+            host::kill_node(node);
+        }
+        self.settle().await;
+        true
+    }
+
+    async fn run_application(self, context: Context, main: Main) {
+        let caller = context.caller();
+        let outcome = host::CatchUnwind(Box::pin(async move { main(context).await })).await;
+        let mut state = self.0.borrow_mut();
+        match outcome {
+            Err(payload) => {
+                state.panic.get_or_insert(payload);
+            }
+            Ok(outcome) if state.is_current(caller) => {
+                state.end_application(caller.application);
+                if outcome.is_err() {
+                    let at = state.kernel.now().saturating_add(RESTART_DELAY);
+                    let application = caller.application.0 as u64;
+                    let token = RESTARTS | application << 32 | u64::from(caller.incarnation);
+                    state.kernel.control(at, token);
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// Lets every application run that was woken, until each waits again.
+    async fn settle(&self) {
+        loop {
+            let (woken, now) = {
+                let mut state = self.0.borrow_mut();
+                (std::mem::take(&mut state.woken), state.kernel.now())
+            };
+            if woken == 0 {
+                break;
+            }
+            host::advance_clocks(Duration::from_nanos(now));
+            host::let_ready_tasks_run(woken).await;
+        }
+        let panic = self.0.borrow_mut().panic.take();
+        if let Some(payload) = panic {
+            panic::resume_unwind(payload);
+        }
+    }
+}
+
+impl<P: Process> State<P> {
+    fn event(&mut self, node: NodeId, kind: EventKind) {
+        let at = self.kernel.now();
+        self.events.push(Event { at, node, kind });
+    }
+
+    fn client_event(&mut self, node: NodeId, event: ClientEvent) {
+        self.event(node, EventKind::Client(event));
+    }
+
+    /// Turns what the last step put out into events, and wakes who waits for an answer.
+    fn collect(&mut self) {
+        let at = self.kernel.now();
+        for (node, fact) in self.kernel.facts.drain(..) {
+            let kind = EventKind::Fact(fact);
+            self.events.push(Event { at, node, kind });
+        }
+        if !self.kernel.replies.is_empty() {
+            let mut replies = std::mem::take(&mut self.kernel.replies);
+            for (_, call, reply) in replies.drain(..) {
+                self.answer(call, reply);
+            }
+            self.kernel.replies = replies;
+        }
+    }
+
+    fn answer(&mut self, call: CallId, reply: Reply) {
+        let Some(pending) = self.calls.get_mut(&call) else {
+            return;
+        };
+        let node = pending.node;
+        let told = pending.about.told(&reply);
+        let delivered = delivered(&reply);
+        match reply {
+            Reply::Accepted => pending.accepted = true,
+            reply => {
+                assert!(pending.answer.is_none(), "{call:?} is answered twice");
+                pending.answer = Some(reply);
+            }
+        }
+        if let Some(waker) = pending.waker.take() {
+            waker.wake();
+            self.woken += 1;
+        }
+        for event in told.into_iter().chain(delivered) {
+            self.client_event(node, event);
+        }
+    }
+
+    fn is_current(&self, caller: Caller) -> bool {
+        let application = &self.applications[caller.application.0];
+        application.alive && application.incarnation == caller.incarnation
+    }
+
+    /// The operating system process of application and engine is gone.
+    fn end_application(&mut self, application: ApplicationId) {
+        let ended = &mut self.applications[application.0];
+        ended.alive = false;
+        let node = ended.spec.node;
+        self.kernel.kill(node);
+        self.calls.retain(|_, call| call.node != node);
+        self.sleepers.retain(|_, sleeper| sleeper.node != node);
+    }
+
+    /// The application whose restart this token announces, unless somebody started it meanwhile.
+    fn restart_due(&self, token: u64) -> Option<ApplicationId> {
+        let index = ((token & !RESTARTS) >> 32) as usize;
+        let application = &self.applications[index];
+        let unchanged = application.incarnation == token as u32 && !application.alive;
+        unchanged.then_some(ApplicationId(index))
+    }
+
+    fn wake_sleeper(&mut self, token: u64) {
+        if let Some(sleeper) = self.sleepers.get_mut(&(token & !OWN_TOKENS)) {
+            sleeper.fired = true;
+            if let Some(waker) = sleeper.waker.take() {
+                waker.wake();
+                self.woken += 1;
+            }
+        }
+    }
+}
+
+impl<P: Process + 'static> Boundary for World<P> {
+    fn now(&self) -> Nanos {
+        self.0.borrow().kernel.now()
+    }
+
+    fn call(&self, caller: Caller, call: Call, about: About) -> Called {
+        let mut state = self.0.borrow_mut();
+        if !state.is_current(caller) {
+            return Called::ApplicationGone;
+        }
+        if let About::Send(Some(message)) = &about {
+            let sent = &mut state.applications[caller.application.0].next_sequence;
+            *sent = (*sent).max(message.sequence + 1);
+            let message = *message;
+            state.client_event(caller.node, ClientEvent::Sent(message));
+        }
+        // Registered before the engine runs: it may answer within the call.
+        let id = state.kernel.next_call_id();
+        state.calls.insert(
+            id,
+            PendingCall {
+                node: caller.node,
+                about,
+                accepted: false,
+                answer: None,
+                waker: None,
+            },
+        );
+        let called = state.kernel.call(caller.node, call);
+        if called.is_none() {
+            let refused = state.calls.remove(&id).expect("it was just registered");
+            if let About::Send(Some(message)) = refused.about {
+                let text = ClientError::Closed.to_string();
+                state.client_event(caller.node, ClientEvent::SendFailed(message, text));
+            }
+        }
+        state.collect();
+        called.map_or(Called::EngineGone, Called::Pending)
+    }
+
+    fn is_accepted(&self, call: CallId, waker: &Waker) -> bool {
+        let mut state = self.0.borrow_mut();
+        let Some(pending) = state.calls.get_mut(&call) else {
+            return false;
+        };
+        let known = pending.accepted || pending.answer.is_some();
+        if !known {
+            pending.waker = Some(waker.clone());
+        }
+        known
+    }
+
+    fn take_answer(&self, call: CallId, waker: &Waker) -> Option<Reply> {
+        let mut state = self.0.borrow_mut();
+        let pending = state.calls.get_mut(&call)?;
+        match pending.answer.take() {
+            Some(answer) => {
+                state.calls.remove(&call);
+                Some(answer)
+            }
+            None => {
+                pending.waker = Some(waker.clone());
+                None
+            }
+        }
+    }
+
+    fn sleep_until(&self, caller: Caller, at: Nanos) -> u64 {
+        let mut state = self.0.borrow_mut();
+        let id = state.next_sleeper;
+        state.next_sleeper += 1;
+        if state.is_current(caller) {
+            let sleeper = Sleeper {
+                node: caller.node,
+                fired: false,
+                waker: None,
+            };
+            state.sleepers.insert(id, sleeper);
+            state.kernel.control(at, OWN_TOKENS | id);
+        }
+        id
+    }
+
+    fn has_slept(&self, sleeper: u64, waker: &Waker) -> bool {
+        let mut state = self.0.borrow_mut();
+        let Some(known) = state.sleepers.get_mut(&sleeper) else {
+            return false;
+        };
+        if known.fired {
+            state.sleepers.remove(&sleeper);
+            return true;
+        }
+        known.waker = Some(waker.clone());
+        false
+    }
+
+    fn emit(&self, caller: Caller, event: ClientEvent) {
+        let mut state = self.0.borrow_mut();
+        if state.is_current(caller) {
+            state.client_event(caller.node, event);
+        }
+    }
+
+    fn next_sequence(&self, caller: Caller) -> u32 {
+        self.0.borrow().applications[caller.application.0].next_sequence
+    }
+}
+
+impl About {
+    /// What an answer of the engine tells the application, as an event.
+    fn told(&self, reply: &Reply) -> Option<ClientEvent> {
+        match (self, reply) {
+            (About::Send(Some(message)), Reply::Sent(outcome)) => Some(sent(*message, outcome)),
+            (About::Poll, Reply::Records(records)) if !records.is_empty() => {
+                Some(ClientEvent::Polled(records.len() as u32))
+            }
+            (About::Poll, Reply::Failed(error)) => Some(ClientEvent::PollFailed(error.to_string())),
+            (About::Commit, Reply::Done(Ok(()))) => Some(ClientEvent::CommitDone),
+            (About::Commit, Reply::Done(Err(error)) | Reply::Failed(error)) => {
+                Some(ClientEvent::CommitFailed(error.to_string()))
+            }
+            (About::Positions, Reply::Positions(_)) => Some(ClientEvent::PositionsFixed),
+            _ => None,
+        }
+    }
+}
+
+fn delivered(reply: &Reply) -> Vec<ClientEvent> {
+    let Reply::Records(records) = reply else {
+        return Vec::new();
+    };
+    let identified = records.iter().filter_map(|record| {
+        let message = MessageId::from_value(&record.value)?;
+        let offset = record.offset;
+        Some(ClientEvent::Delivered { message, offset })
+    });
+    identified.collect()
+}
+
+fn sent(
+    message: MessageId,
+    outcome: &Result<everyack_broker::client::RecordMetadata, ClientError>,
+) -> ClientEvent {
+    match outcome {
+        Ok(metadata) => ClientEvent::Acked(message, metadata.offset),
+        Err(error) => ClientEvent::SendFailed(message, error.to_string()),
+    }
+}
