@@ -118,19 +118,14 @@ pub struct CheckArguments {
     #[arg(long, value_name = "FILE")]
     pub consumer: Option<PathBuf>,
     /// Only these fault families
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub faults: Vec<String>,
+    #[arg(long, value_name = "LIST")]
+    pub faults: Option<String>,
     /// Brokers of the cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=15))]
     pub brokers: u32,
     /// Families that must be survived: single-fault, any, none, or family names; `none` always is
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "single-fault"
-    )]
-    pub tolerate: Vec<String>,
+    #[arg(long, value_name = "LIST", default_value = "single-fault")]
+    pub tolerate: String,
     /// How much, where to, and how.
     #[command(flatten)]
     pub campaign: CampaignArguments,

@@ -95,9 +95,47 @@ pub fn rate(cell: &Cell) -> Option<String> {
     ))
 }
 
+/// Whether two cells stand in one row of the matrix: everything but the family is the same.
+pub fn same_row(a: &Cell, b: &Cell) -> bool {
+    a.row == b.row
+        && a.config == b.config
+        && a.application == b.application
+        && a.topology == b.topology
+}
+
+/// The row's name, and, where several configurations share it, what tells this one from the others.
+pub fn row_label(cell: &Cell, cells: &[Cell]) -> String {
+    let others: Vec<&Cell> = cells
+        .iter()
+        .filter(|other| other.row == cell.row && !same_row(other, cell))
+        .collect();
+    let mut parts: Vec<String> = Vec::new();
+    for (key, value) in &cell.config {
+        if others
+            .iter()
+            .any(|other| other.config.get(key) != Some(value))
+        {
+            parts.push(format!("{key}={value}"));
+        }
+    }
+    if others
+        .iter()
+        .any(|other| other.application != cell.application)
+    {
+        parts.push(cell.application.clone());
+    }
+    if others.iter().any(|other| other.topology != cell.topology) {
+        parts.push(counted(u64::from(cell.topology.brokers), "broker"));
+    }
+    match parts.is_empty() {
+        true => cell.row.clone(),
+        false => format!("{}: {}", cell.row, parts.join(", ")),
+    }
+}
+
 /// The cell's place: row and family.
-pub fn place(cell: &Cell) -> String {
-    format!("{} × {}", cell.row, cell.faults)
+pub fn place(cell: &Cell, cells: &[Cell]) -> String {
+    format!("{} × {}", row_label(cell, cells), cell.faults)
 }
 
 /// What the row sets, in one line of Kafka's own words.
@@ -154,6 +192,17 @@ mod tests {
             "in none of 240 runs (12 fired) was a record where the fault could take it"
         );
         assert!(fails(&cell, true) && !fails(&cell, false));
+    }
+
+    #[test]
+    fn a_row_of_several_configurations_names_what_tells_them_apart() {
+        let one = sample::kept("acks", "none");
+        let mut two = sample::kept("acks", "none");
+        two.config.insert("acks".to_string(), "1".to_string());
+        let cells = [one, two, sample::kept("other", "none")];
+        assert_eq!(row_label(&cells[0], &cells), "acks: acks=all");
+        assert_eq!(row_label(&cells[1], &cells), "acks: acks=1");
+        assert_eq!(place(&cells[2], &cells), "other × none");
     }
 
     #[test]

@@ -9,16 +9,23 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 /// cell without them is then a failure, else it counts as skipped.
 pub fn render(report: &Report, demanding: bool) -> String {
     let mut out = quick_junit::Report::new(format!("everyack {}", report.suite));
-    let mut rows: Vec<&str> = Vec::new();
-    for cell in &report.cells {
-        if !rows.contains(&cell.row.as_str()) {
-            rows.push(&cell.row);
+    let mut rows: Vec<String> = Vec::new();
+    let labels: Vec<String> = report
+        .cells
+        .iter()
+        .map(|cell| cell::row_label(cell, &report.cells))
+        .collect();
+    for label in &labels {
+        if !rows.contains(label) {
+            rows.push(label.clone());
         }
     }
     for row in rows {
-        let mut suite = TestSuite::new(row);
-        for cell in report.cells.iter().filter(|cell| cell.row == row) {
-            suite.add_test_case(test_case(cell, demanding));
+        let mut suite = TestSuite::new(row.as_str());
+        for (cell, label) in report.cells.iter().zip(&labels) {
+            if *label == row {
+                suite.add_test_case(test_case(cell, &row, demanding));
+            }
         }
         out.add_test_suite(suite);
     }
@@ -29,7 +36,7 @@ pub fn render(report: &Report, demanding: bool) -> String {
         .expect("a report in memory always serialises")
 }
 
-fn test_case(cell: &Cell, demanding: bool) -> TestCase {
+fn test_case(cell: &Cell, row: &str, demanding: bool) -> TestCase {
     let evidence = evidence(cell);
     let status = if cell::fails(cell, demanding) {
         failure(verdict_word(cell), &message(cell), &evidence)
@@ -44,7 +51,7 @@ fn test_case(cell: &Cell, demanding: bool) -> TestCase {
         TestCaseStatus::success()
     };
     let mut case = TestCase::new(cell.faults.as_str(), status);
-    case.set_classname(cell.row.as_str());
+    case.set_classname(row);
     if !cell::fails(cell, demanding) {
         case.set_system_out(evidence);
     }

@@ -2,7 +2,7 @@
 //! families as the width asks for.
 
 use crate::cell;
-use crate::text::{count, wrap, wrap_hyphens};
+use crate::text::{count, split_long, wrap, wrap_hyphens};
 use comfy_table::{Attribute, Cell as TableCell, Color, LineStyle, Table, TableStyle};
 use everyack_scenarios::report::{Cell, CellVerdict, Expected};
 
@@ -143,38 +143,29 @@ fn family_width(family: &str, cells: &[Cell]) -> usize {
 }
 
 fn rows(cells: &[Cell]) -> Vec<Row<'_>> {
-    let same = |a: &Cell, b: &Cell| {
-        a.row == b.row && a.application == b.application && a.topology == b.topology
-    };
     let mut rows: Vec<Row> = Vec::new();
     for cell in cells {
-        match rows.iter_mut().find(|row| same(row.cells[0], cell)) {
+        match rows
+            .iter_mut()
+            .find(|row| cell::same_row(row.cells[0], cell))
+        {
             Some(row) => row.cells.push(cell),
-            None => {
-                // A row that runs with several applications or clusters says which one this is.
-                let alone = cells
-                    .iter()
-                    .all(|other| other.row != cell.row || same(other, cell));
-                let label = if alone {
-                    cell.row.clone()
-                } else {
-                    format!(
-                        "{} ({}, {} brokers)",
-                        cell.row, cell.application, cell.topology.brokers
-                    )
-                };
-                let label = wrap(&label, ROW_WIDTH)
-                    .iter()
-                    .flat_map(|line| wrap_hyphens(line, ROW_WIDTH))
-                    .collect();
-                rows.push(Row {
-                    label,
-                    cells: vec![cell],
-                });
-            }
+            None => rows.push(Row {
+                label: label(cell, cells),
+                cells: vec![cell],
+            }),
         }
     }
     rows
+}
+
+fn label(cell: &Cell, cells: &[Cell]) -> Vec<String> {
+    let label = cell::row_label(cell, cells);
+    let lines = wrap(&label, ROW_WIDTH);
+    lines
+        .iter()
+        .flat_map(|line| split_long(line, ROW_WIDTH))
+        .collect()
 }
 
 fn table(rows: &[Row], families: &[&str], colour: bool) -> String {
@@ -356,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_name_with_several_applications_are_kept_apart() {
+    fn configurations_that_share_a_row_name_are_kept_apart() {
         let mut other = sample::broken("acks=all", "none");
         other.application = "auto-commit".to_string();
         let out = render(&[sample::kept("acks=all", "none"), other], 100, false);

@@ -82,7 +82,7 @@ fn broken(report: &Report, style: Style) -> String {
         };
         out += &labelled(
             &format!("{} ", paint(word, "1;31", style.colour)),
-            &cell::place(cell),
+            &cell::place(cell, &report.cells),
             style.width,
         );
         out += &labelled("  expected  ", &cell::expectation(cell), style.width);
@@ -152,7 +152,7 @@ fn witnesses(report: &Report, style: Style) -> String {
     });
     let mut out = String::new();
     for cell in lossy {
-        out += &labelled("  ", &cell::place(cell), style.width);
+        out += &labelled("  ", &cell::place(cell, &report.cells), style.width);
         if let Some(rate) = cell::rate(cell) {
             out += &labelled("      ", &rate, style.width);
         }
@@ -183,7 +183,7 @@ fn paired(report: &Report, style: Style) -> String {
             .collect();
         let text = format!(
             "{}: {} of {} plans lose; with {}: {}",
-            cell::place(cell),
+            cell::place(cell, &report.cells),
             count(cell.batch.runs_with_loss),
             count(cell.batch.runs),
             weaker.join(", "),
