@@ -194,7 +194,9 @@ impl<'a> Attribution<'a> {
         if committed || self.promised_by_all(id, append) {
             let (_, unclean) = election?;
             // A clean election of a replica that never had a committed record: a bug, not Kafka.
-            return unclean.then(|| self.which_unclean(id, append, new_epoch)).flatten();
+            return unclean
+                .then(|| self.which_unclean(id, append, new_epoch))
+                .flatten();
         }
         Some(self.which_failover(id, append, new_epoch))
     }
@@ -497,14 +499,17 @@ impl<'a> Attribution<'a> {
         message: &Message,
         id: TopicPartition,
     ) -> Option<Mechanism> {
-        message.delivered.iter().find_map(|&(delivered_at, offset)| {
-            let passed = self.facts().any(|(at, _, fact)| {
-                matches!(fact, Fact::OffsetCommitted { partition, offset: next, .. }
+        message
+            .delivered
+            .iter()
+            .find_map(|&(delivered_at, offset)| {
+                let passed = self.facts().any(|(at, _, fact)| {
+                    matches!(fact, Fact::OffsetCommitted { partition, offset: next, .. }
                     if *partition == id && *next > offset)
-                    && at >= delivered_at
-            });
-            passed.then_some(Mechanism::C04)
-        })
+                        && at >= delivered_at
+                });
+                passed.then_some(Mechanism::C04)
+            })
     }
 
     fn explain_hidden(&self, message: &Message, offset: Offset) -> Option<Mechanism> {

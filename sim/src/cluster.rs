@@ -61,13 +61,21 @@ impl Cluster {
         let brokers: Vec<BrokerId> = (1..=spec.topology.brokers as BrokerId).collect();
         let controller = NodeId(NodeId::FIRST_CONTROLLER);
         let rf = usize::try_from(spec.topology.replication_factor).expect("a small number");
-        assert!(rf <= brokers.len(), "replication factor {rf} on {} brokers", brokers.len());
+        assert!(
+            rf <= brokers.len(),
+            "replication factor {rf} on {} brokers",
+            brokers.len()
+        );
         let offsets_replicas =
             usize::try_from(config.offsets_topic_replication_factor).expect("a small number");
         let assignment = assign(&brokers, spec.topology.partitions, rf);
         {
             let mut kernel = world.kernel();
-            for node in brokers.iter().map(|b| NodeId::of_broker(*b)).chain([controller]) {
+            for node in brokers
+                .iter()
+                .map(|b| NodeId::of_broker(*b))
+                .chain([controller])
+            {
                 kernel.add_node(node, machine_of(node));
             }
         }
@@ -153,9 +161,8 @@ impl Cluster {
 
     /// The controller's process, not started.
     pub fn new_controller(&self, spec: &RunSpec) -> Node {
-        let configs = |p: &crate::spec::Properties| {
-            p.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
-        };
+        let configs =
+            |p: &crate::spec::Properties| p.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let topics = vec![
             TopicSpec {
                 name: self.topic.clone(),
@@ -166,7 +173,11 @@ impl Cluster {
             TopicSpec {
                 name: OFFSETS_TOPIC.into(),
                 id: OFFSETS,
-                assignment: assign(&self.brokers, self.offsets_partitions, self.offsets_replicas),
+                assignment: assign(
+                    &self.brokers,
+                    self.offsets_partitions,
+                    self.offsets_replicas,
+                ),
                 configs: Vec::new(),
             },
         ];
@@ -218,32 +229,62 @@ impl Cluster {
             && in_sync
             && self.brokers.iter().all(|b| {
                 let process = kernel.process(NodeId::of_broker(*b));
-                process.and_then(Node::broker).is_some_and(Broker::is_running)
+                process
+                    .and_then(Node::broker)
+                    .is_some_and(Broker::is_running)
             })
     }
 
     /// Whether nothing is left to copy and every log of the topic is committed to its end.
     pub fn is_replicated(&self, kernel: &Kernel<Node>) -> bool {
-        self.assignment.iter().enumerate().all(|(partition, replicas)| {
-            let partition = partition as i32;
-            let Some(leader) = self.leader(kernel, partition) else {
-                return false;
-            };
-            let Some(log) = self.replica(kernel, leader, partition).map(|p| &p.log) else {
-                return false;
-            };
-            log.high_watermark == log.log_end_offset()
-                && replicas.iter().all(|b| {
-                    let replica = self.replica(kernel, *b, partition);
-                    replica.is_some_and(|r| r.log.log_end_offset() == log.log_end_offset())
-                })
+        self.assignment
+            .iter()
+            .enumerate()
+            .all(|(partition, replicas)| {
+                let partition = partition as i32;
+                let Some(leader) = self.leader(kernel, partition) else {
+                    return false;
+                };
+                let Some(log) = self.replica(kernel, leader, partition).map(|p| &p.log) else {
+                    return false;
+                };
+                log.high_watermark == log.log_end_offset()
+                    && replicas.iter().all(|b| {
+                        let replica = self.replica(kernel, *b, partition);
+                        replica.is_some_and(|r| r.log.log_end_offset() == log.log_end_offset())
+                    })
+            })
+    }
+
+    /// Whether all replicas of a partition that live have logs of one length.
+    pub fn is_copied(&self, kernel: &Kernel<Node>, partition: i32) -> bool {
+        let replicas = &self.assignment[partition as usize];
+        let mut ends = replicas
+            .iter()
+            .filter_map(|b| self.replica(kernel, *b, partition))
+            .map(|r| r.log.log_end_offset());
+        let first = ends.next();
+        ends.all(|end| Some(end) == first)
+    }
+
+    /// Whether a consumer stands further than its group has committed.
+    pub fn is_commit_behind(&self, kernel: &Kernel<Node>, consumer: NodeId) -> bool {
+        let engine = kernel.process(consumer).and_then(Node::consumer);
+        engine.is_some_and(|consumer| {
+            let mut positions = consumer.positions().into_iter();
+            positions.any(|p| {
+                self.committed(kernel, p.partition)
+                    .is_none_or(|c| c < p.offset)
+            })
         })
     }
 
     /// Whether every consumer stands at the end of what it can read.
     pub fn is_read_to_the_end(&self, kernel: &Kernel<Node>) -> bool {
         (0..self.consumers.len() as u32).all(|index| {
-            let engine = kernel.process(consumer_node(index)).and_then(Node::consumer);
+            let engine = kernel
+                .process(consumer_node(index))
+                .and_then(Node::consumer);
             engine.is_some_and(|consumer| {
                 let positions = consumer.positions();
                 let assigned = (0..self.assignment.len())
@@ -252,7 +293,8 @@ impl Cluster {
                 positions.len() == assigned
                     && positions.iter().all(|position| {
                         let leader = self.leader(kernel, position.partition);
-                        let replica = leader.and_then(|l| self.replica(kernel, l, position.partition));
+                        let replica =
+                            leader.and_then(|l| self.replica(kernel, l, position.partition));
                         replica.is_some_and(|r| r.log.high_watermark == position.offset)
                     })
             })
@@ -279,7 +321,9 @@ impl Cluster {
         let dir = format!("{}-{partition}/", self.topic);
         let logs = self.assignment[partition as usize].iter().map(|&broker| {
             let disk = kernel.disk(machine_of(NodeId::of_broker(broker)));
-            let path = disk.paths().find(|p| p.starts_with(&dir) && p.ends_with(".log"));
+            let path = disk
+                .paths()
+                .find(|p| p.starts_with(&dir) && p.ends_with(".log"));
             let content = path.and_then(|p| disk.content(p)).unwrap_or_default();
             (broker, Bytes::copy_from_slice(content))
         });
@@ -294,7 +338,9 @@ impl Cluster {
     /// Where the group's reading of a partition stands: its consumer's position, else its committed
     /// offset.
     fn position(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {
-        let engine = kernel.process(self.reader_of(partition)).and_then(Node::consumer);
+        let engine = kernel
+            .process(self.reader_of(partition))
+            .and_then(Node::consumer);
         let position = engine
             .and_then(|c| c.positions().into_iter().find(|p| p.partition == partition))
             .map(|p| p.offset);

@@ -66,6 +66,7 @@ pub struct History {
     reordered: u64,
     unprocessed_acks: u64,
     unanswered: u64,
+    unappended: u64,
     ack_us: Vec<u32>,
     last_ack: Nanos,
     longest_gap: Nanos,
@@ -89,6 +90,27 @@ impl History {
         &mut sent[index]
     }
 
+    fn get(&self, id: MessageId) -> &Message {
+        let sent = &self.messages[id.producer as usize];
+        let index = sent
+            .binary_search_by_key(&id.sequence, |m| m.id.sequence)
+            .unwrap_or_else(|_| panic!("message {id:?} was never sent"));
+        &sent[index]
+    }
+
+    /// A message that was sent.
+    ///
+    /// # Panics
+    /// Where it was not.
+    pub fn message(&self, id: MessageId) -> &Message {
+        self.get(id)
+    }
+
+    /// How often a message was processed.
+    pub fn times_processed(&self, id: MessageId) -> u32 {
+        self.get(id).processed
+    }
+
     /// Every message, by producer and sequence.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter().flatten()
@@ -102,6 +124,11 @@ impl History {
     /// Messages sent whose fate nobody has told.
     pub fn unanswered(&self) -> u64 {
         self.unanswered
+    }
+
+    /// Messages sent that no leader has appended and whose failure nobody has told.
+    pub fn unappended(&self) -> u64 {
+        self.unappended
     }
 
     /// Messages processed for the first time after a later one of the same producer and partition.
@@ -128,7 +155,9 @@ impl History {
                 let message = self.get_mut(*id);
                 if message.outcome == SendOutcome::Unknown {
                     message.outcome = SendOutcome::Failed;
+                    let unappended = message.appends.is_empty();
                     self.unanswered -= 1;
+                    self.unappended -= u64::from(unappended);
                 }
                 self.close_gap(at);
             }
@@ -157,12 +186,17 @@ impl History {
             delivered: Vec::new(),
         });
         self.unanswered += 1;
+        self.unappended += 1;
         self.pending_since.get_or_insert(at);
     }
 
     fn acked(&mut self, at: Nanos, id: MessageId, offset: Offset) {
         let message = self.get_mut(id);
-        assert_eq!(message.outcome, SendOutcome::Unknown, "{id:?} is answered twice");
+        assert_eq!(
+            message.outcome,
+            SendOutcome::Unknown,
+            "{id:?} is answered twice"
+        );
         message.outcome = SendOutcome::Acked { at, offset };
         let latency = (at - message.sent_at) / 1_000;
         let unprocessed = message.processed == 0;
@@ -211,7 +245,10 @@ impl History {
 
     /// A leader appended a record that carries this message.
     pub fn appended(&mut self, id: MessageId, append: AppendedAt) {
-        self.get_mut(id).appends.push(append);
+        let message = self.get_mut(id);
+        let first = message.appends.is_empty() && message.outcome != SendOutcome::Failed;
+        message.appends.push(append);
+        self.unappended -= u64::from(first);
     }
 }
 

@@ -8,6 +8,9 @@
 //! - [`kernel`] nodes, network, disks, clocks; [`host`] runs it on madsim; [`world`] brings
 //!   kernel and applications together
 //! - [`application`] what an application is given, and the registry of applications
+//! - [`cluster`] which machines and processes a run has; [`inject`] does what the plan says
+//! - [`history`] what became of every message; [`check`] what must hold of a run
+//! - [`attribution`] why a message was lost; [`marks`] points worth reaching; [`story`] in words
 //! - [`mechanism`] the names of the ways to lose a message
 
 #[cfg(not(madsim))]
@@ -18,14 +21,24 @@ compile_error!(
 );
 
 pub mod application;
+pub mod attribution;
+pub mod check;
+pub mod cluster;
 pub mod event;
 pub mod fault;
+pub mod history;
 pub mod host;
+pub mod inject;
 pub mod kernel;
+pub mod marks;
 pub mod mechanism;
+pub mod node;
 pub mod result;
+pub mod run;
 pub mod spec;
+pub mod story;
 pub mod world;
 
 pub use result::RunResult;
+pub use run::run;
 pub use spec::RunSpec;

@@ -54,7 +54,8 @@ mod tests {
         let backoff = ExponentialBackoff::new(100, 1000);
         let mut rng = Stream::new(1, 1);
         for _ in 0..200 {
-            for (attempts, low, high) in [(0, 80, 120), (1, 160, 240), (2, 320, 480), (9, 800, 1000)]
+            for (attempts, low, high) in
+                [(0, 80, 120), (1, 160, 240), (2, 320, 480), (9, 800, 1000)]
             {
                 let wait = backoff.after(attempts, &mut rng);
                 assert!(

@@ -285,8 +285,7 @@ impl Metadata {
                 topic.partitions.resize(index + 1, Partition::default());
                 old.resize(index + 1, Partition::default());
             }
-            topic.partitions[index] =
-                self.update_latest_metadata(partition, old[index], recreated);
+            topic.partitions[index] = self.update_latest_metadata(partition, old[index], recreated);
             if partition.error.is_invalid_metadata() {
                 self.request_update(false);
             }
@@ -383,7 +382,9 @@ impl Metadata {
             return LeaderAndEpoch::default();
         };
         match state.info {
-            Some(info) if state.last_seen_epoch.is_none() || info.epoch == state.last_seen_epoch => {
+            Some(info)
+                if state.last_seen_epoch.is_none() || info.epoch == state.last_seen_epoch =>
+            {
                 LeaderAndEpoch {
                     leader: self.node_of(info.leader),
                     epoch: info.epoch,

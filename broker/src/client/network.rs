@@ -464,10 +464,9 @@ impl<T> NetworkClient<T> {
             );
             return true;
         }
-        let connecting = self.fetch_nodes().any(|l| {
-            self.find(l)
-                .is_some_and(|c| c.state == State::Connecting)
-        });
+        let connecting = self
+            .fetch_nodes()
+            .any(|l| self.find(l).is_some_and(|c| c.state == State::Connecting));
         if !connecting {
             self.try_connect(link, env);
         }

@@ -129,7 +129,10 @@ mod tests {
         assert!(check.check(NodeId(1), &applied(&[1, 2])).is_none());
         assert!(check.check(NodeId(1), &answered(-1)).is_none());
         assert!(check.check(NodeId(1), &applied(&[1])).is_none());
-        assert!(check.check(NodeId(1), &answered(1)).is_none(), "acks=1 never promised it");
+        assert!(
+            check.check(NodeId(1), &answered(1)).is_none(),
+            "acks=1 never promised it"
+        );
         assert!(check.check(NodeId(1), &answered(-1)).is_some());
     }
 

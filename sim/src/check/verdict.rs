@@ -9,9 +9,9 @@
 use crate::event::MessageId;
 use crate::history::{History, Message, SendOutcome};
 use crate::result::{LossVerdict, MessageCounts};
+use bytes::Bytes;
 use everyack_broker::ids::*;
 use everyack_broker::log::{batches, records};
-use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// A partition as it stands at the end of a run.

@@ -22,18 +22,16 @@ impl<P: Process> Kernel<P> {
             Due::Timer(target, token) => self.step_current(target, Input::Timer(token)),
             Due::Serve(target, queue) => self.step_current(target, Input::Serve(queue)),
             Due::Control(token) => Next::Control(token),
-            Due::DiskSync(machine, id) => {
-                match self.machines[machine as usize].disk.complete(id) {
-                    Some((owner, token, outcome)) => self.step_current(
-                        Target {
-                            node: owner.node,
-                            incarnation: owner.incarnation,
-                        },
-                        Input::Synced(token, outcome),
-                    ),
-                    None => Next::Quiet,
-                }
-            }
+            Due::DiskSync(machine, id) => match self.machines[machine as usize].disk.complete(id) {
+                Some((owner, token, outcome)) => self.step_current(
+                    Target {
+                        node: owner.node,
+                        incarnation: owner.incarnation,
+                    },
+                    Input::Synced(token, outcome),
+                ),
+                None => Next::Quiet,
+            },
             due => {
                 let delivery = self.network_event(due);
                 self.hand_over(delivery)
@@ -183,8 +181,7 @@ impl<P: Process> Kernel<P> {
             let ids: [NodeId; 2] = [from, to].map(|node| self.hosts[node as usize].id);
             self.watched.push((ids[0], ids[1]));
         }
-        self.network
-            .send(&mut self.agenda, from, conn, frame, size);
+        self.network.send(&mut self.agenda, from, conn, frame, size);
     }
 
     /// Puts an item into a queue: it is served once a server is free and has worked on it, for half

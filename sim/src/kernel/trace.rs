@@ -223,6 +223,14 @@ impl Trace {
                 self.partition(109, partition);
                 self.brokers(isr);
             }
+            Fact::ProduceArrived {
+                partition,
+                acks,
+                records,
+            } => {
+                self.partition(119, partition);
+                self.numbers(&[i64::from(*acks), records.len() as i64]);
+            }
             Fact::ProduceAnswered {
                 partition,
                 base_offset,
@@ -291,11 +299,17 @@ fn describe(input: &Input, size: u32) -> String {
     match input {
         Input::Received(conn, Frame::Request(correlation, request)) => {
             let api = request.api();
-            format!("{api:?} request {correlation} on connection {}, {size} bytes", conn.0)
+            format!(
+                "{api:?} request {correlation} on connection {}, {size} bytes",
+                conn.0
+            )
         }
         Input::Received(conn, Frame::Response(correlation, response)) => {
             let api = response.api();
-            format!("{api:?} response {correlation} on connection {}, {size} bytes", conn.0)
+            format!(
+                "{api:?} response {correlation} on connection {}, {size} bytes",
+                conn.0
+            )
         }
         Input::Call(call, _) => format!("call {}", call.0),
         input => format!("{input:?}"),

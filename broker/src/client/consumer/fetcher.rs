@@ -16,7 +16,9 @@ use crate::ids::*;
 use crate::log::batch::{BatchHeader, Batches, batches, records};
 use crate::log::record::{Record, Records};
 use crate::time::millis;
-use crate::wire::{ErrorCode, FetchPartition, FetchPartitionResult, FetchRequest, Request, Response};
+use crate::wire::{
+    ErrorCode, FetchPartition, FetchPartitionResult, FetchRequest, Request, Response,
+};
 
 use super::super::network::{Link, Outcome};
 use super::super::{ClientError, ConsumerRecord};
@@ -168,7 +170,8 @@ impl Consumer {
     /// `ClassicKafkaConsumer.sendFetches` and `AbstractFetch.prepareFetchRequests`.
     pub(super) fn send_fetches(&mut self, env: &mut Env<'_>) {
         self.validate_positions_on_metadata_change();
-        let mut requests: Vec<(NodeId, Vec<Asked>, Vec<(TopicId, Vec<FetchPartition>)>)> = Vec::new();
+        let mut requests: Vec<(NodeId, Vec<Asked>, Vec<(TopicId, Vec<FetchPartition>)>)> =
+            Vec::new();
         for partition in self.subscriptions.in_fetch_order() {
             if !partition.has_valid_position() || self.is_buffered(partition.id) {
                 continue;
@@ -268,7 +271,8 @@ impl Consumer {
                     .find(|a| a.topic_id == topic_id && a.partition == result.partition)
                     .unwrap_or_else(|| panic!("Fetch answered {result:?}, which nobody asked"));
                 self.apply_leader_hint(asked.id, &result);
-                self.fetch_buffer.push_back(CompletedFetch::new(asked, result));
+                self.fetch_buffer
+                    .push_back(CompletedFetch::new(asked, result));
             }
         }
     }
@@ -326,7 +330,10 @@ impl Consumer {
         let Some(partition) = self.subscriptions.get_mut(next.id) else {
             return Ok(());
         };
-        let position = match partition.position.filter(|_| partition.has_valid_position()) {
+        let position = match partition
+            .position
+            .filter(|_| partition.has_valid_position())
+        {
             Some(position) if position.offset == next.next_fetch_offset => position,
             // From an obsolete request, or the partition is being reset or validated.
             _ => return Ok(()),

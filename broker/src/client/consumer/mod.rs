@@ -194,9 +194,9 @@ impl Consumer {
             Call::Close => {
                 let patience = DEFAULT_CLOSE_TIMEOUT.min(self.request_timeout());
                 let deadline = env.now.saturating_add(patience);
-                let commit = self.auto_commit.then(|| {
-                    SyncCommit::new(self.subscriptions.all_consumed(), deadline)
-                });
+                let commit = self
+                    .auto_commit
+                    .then(|| SyncCommit::new(self.subscriptions.all_consumed(), deadline));
                 self.active = Some(Active::Close(call, commit, deadline));
             }
             other => panic!("a consumer was asked to {other:?}"),
@@ -316,11 +316,7 @@ impl Consumer {
 
     /// `ConsumerCoordinator.poll` for partitions assigned by hand. False while it waits for
     /// metadata because no connection is up.
-    fn turn_of_coordinator(
-        &mut self,
-        await_update: &mut Option<u64>,
-        env: &mut Env<'_>,
-    ) -> bool {
+    fn turn_of_coordinator(&mut self, await_update: &mut Option<u64>, env: &mut Env<'_>) -> bool {
         self.invoke_completed_commits(env.now);
         let version = self.network.metadata.update_version();
         if await_update.is_some_and(|awaited| awaited == version) {
@@ -464,7 +460,11 @@ impl Consumer {
             next = next.min(self.next_turn(active, env.now));
         }
         if next < self.armed {
-            assert!(next > env.now, "a deadline at {next} was left undone at {}", env.now);
+            assert!(
+                next > env.now,
+                "a deadline at {next} was left undone at {}",
+                env.now
+            );
             self.armed = next;
             env.timer_in(next - env.now, TimerToken(next));
         }
@@ -483,7 +483,9 @@ impl Consumer {
             Active::Positions(_, deadline) => next = next.min(*deadline),
             Active::Commit(_, commit) => next = next.min(commit.next_deadline()),
             Active::Close(_, commit, deadline) => {
-                let commit = commit.as_ref().map_or(Nanos::MAX, SyncCommit::next_deadline);
+                let commit = commit
+                    .as_ref()
+                    .map_or(Nanos::MAX, SyncCommit::next_deadline);
                 next = next.min(*deadline).min(commit);
             }
         }

@@ -180,7 +180,8 @@ impl Consumer {
         let version = self.network.metadata.snapshot_version();
         if self.seen_snapshot != version {
             self.seen_snapshot = version;
-            self.subscriptions.validate_positions(&self.network.metadata);
+            self.subscriptions
+                .validate_positions(&self.network.metadata);
         }
     }
 
@@ -265,7 +266,10 @@ impl Consumer {
         answer: EpochEnd,
         env: &mut Env<'_>,
     ) {
-        let partition = self.subscriptions.get_mut(id).expect("checked by the caller");
+        let partition = self
+            .subscriptions
+            .get_mut(id)
+            .expect("checked by the caller");
         if partition.state != FetchState::AwaitValidation || partition.position != Some(requested) {
             return;
         }

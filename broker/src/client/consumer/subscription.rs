@@ -81,7 +81,8 @@ impl PartitionState {
     }
 
     fn validate_position(&mut self, position: FetchPosition) {
-        let epochs_known = position.offset_epoch.is_some() && position.current_leader.epoch.is_some();
+        let epochs_known =
+            position.offset_epoch.is_some() && position.current_leader.epoch.is_some();
         self.state = match epochs_known {
             true => FetchState::AwaitValidation,
             false => FetchState::Fetching,
@@ -127,8 +128,11 @@ impl SubscriptionState {
     /// the assignment changed.
     pub(super) fn assign(&mut self, wanted: &[(TopicName, i32)]) -> bool {
         let before = self.partitions.len();
-        self.partitions
-            .retain(|p| wanted.iter().any(|(t, i)| *t == p.topic && *i == p.partition));
+        self.partitions.retain(|p| {
+            wanted
+                .iter()
+                .any(|(t, i)| *t == p.topic && *i == p.partition)
+        });
         let mut changed = self.partitions.len() != before;
         for (topic, partition) in wanted {
             let known = |p: &PartitionState| p.topic == *topic && p.partition == *partition;

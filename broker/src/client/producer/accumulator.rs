@@ -376,7 +376,8 @@ fn should_stop_drain(
     if !batch.has_sequence() {
         // A batch of the new epoch must not overtake those of the old one, and none may follow
         // batches of which nobody knows whether the broker has them.
-        return (transactions.has_in_flight(partition) && transactions.has_stale_producer(partition))
+        return (transactions.has_in_flight(partition)
+            && transactions.has_stale_producer(partition))
             || transactions.has_unresolved_sequence(partition);
     }
     // It is a retry: only the first in line may go, which makes it one request in flight.

@@ -190,11 +190,18 @@ impl ProducerBatch {
             }
             self.encoded = Some(builder.build());
         }
-        self.encoded.clone().expect("built when it was first drained")
+        self.encoded
+            .clone()
+            .expect("built when it was first drained")
     }
 
     /// `ProducerBatch.reenqueued`.
-    pub(super) fn reenqueued(&mut self, now: Nanos, backoff: &ExponentialBackoff, rng: &mut Stream) {
+    pub(super) fn reenqueued(
+        &mut self,
+        now: Nanos,
+        backoff: &ExponentialBackoff,
+        rng: &mut Stream,
+    ) {
         self.backoff = backoff.after(self.attempts, rng);
         self.attempts += 1;
         self.last_attempt = self.last_attempt.max(now);
@@ -227,7 +234,10 @@ impl ProducerBatch {
 
 /// `AbstractRecords.estimateSizeInBytesUpperBound` for one record in a batch of its own.
 pub(super) fn size_upper_bound(record: &ProducerRecord) -> usize {
-    let key = record.key.as_ref().map_or(1, |k| varint_size(k.len()) + k.len());
+    let key = record
+        .key
+        .as_ref()
+        .map_or(1, |k| varint_size(k.len()) + k.len());
     let value = varint_size(record.value.len()) + record.value.len();
     let headers = 1;
     HEADER_BYTES + MAX_RECORD_OVERHEAD + key + value + headers
@@ -266,7 +276,9 @@ impl Batches {
 
     /// Forgets a batch whose fate was told and whose request has ended.
     pub(super) fn remove(&mut self, id: BatchId) {
-        let batch = self.slots[id.0 as usize].take().expect("batch removed twice");
+        let batch = self.slots[id.0 as usize]
+            .take()
+            .expect("batch removed twice");
         assert!(batch.done && !batch.in_request, "batch removed too early");
         self.free.push(id.0);
     }

@@ -323,7 +323,11 @@ impl Producer {
             _ => {}
         }
         if next < self.armed {
-            assert!(next > env.now, "a deadline at {next} was left undone at {}", env.now);
+            assert!(
+                next > env.now,
+                "a deadline at {next} was left undone at {}",
+                env.now
+            );
             self.armed = next;
             env.timer_in(next.saturating_sub(env.now), TimerToken(next));
         }

@@ -97,8 +97,7 @@ impl Producer {
             let patience = millis(self.config.request_timeout_ms);
             match self.network.least_loaded_node(env) {
                 Some(link) => {
-                    transactions.state =
-                        State::AwaitReady(link, env.now.saturating_add(patience));
+                    transactions.state = State::AwaitReady(link, env.now.saturating_add(patience));
                 }
                 None => return self.retry_producer_id(env),
             }
@@ -112,8 +111,12 @@ impl Producer {
                 producer_epoch: -1,
             };
             transactions.state = State::InFlight;
-            self.network
-                .send(link, Request::InitProducerId(request), Tag::InitProducerId, env);
+            self.network.send(
+                link,
+                Request::InitProducerId(request),
+                Tag::InitProducerId,
+                env,
+            );
             return true;
         }
         if self.network.connection_failed(link) || until <= env.now {
@@ -169,7 +172,9 @@ impl Producer {
                 continue;
             }
             let transactions = self.transactions.as_mut();
-            let batches = self.accumulator.drain(node, max_size, env.now, transactions);
+            let batches = self
+                .accumulator
+                .drain(node, max_size, env.now, transactions);
             for id in &batches {
                 let partition = self.accumulator.batches.get(*id).partition;
                 let partition = &mut self.accumulator.partitions[partition];

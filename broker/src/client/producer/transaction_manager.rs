@@ -187,11 +187,7 @@ impl TransactionManager {
     }
 
     /// `handleCompletedBatch`, also for a batch that expired before it succeeded.
-    pub(super) fn handle_completed_batch(
-        &mut self,
-        id: BatchId,
-        batches: &Batches,
-    ) {
+    pub(super) fn handle_completed_batch(&mut self, id: BatchId, batches: &Batches) {
         let batch = batches.get(id);
         let entry = self.entry(batch.partition);
         entry.last_acked_sequence = entry.last_acked_sequence.max(batch.last_sequence());
@@ -235,7 +231,10 @@ impl TransactionManager {
     /// knows whether the broker has it.
     pub(super) fn mark_sequence_unresolved(&mut self, batch: &ProducerBatch) {
         let next = batch.last_sequence() + 1;
-        let entry = self.unresolved_sequences.entry(batch.partition).or_insert(next);
+        let entry = self
+            .unresolved_sequences
+            .entry(batch.partition)
+            .or_insert(next);
         *entry = (*entry).max(next);
     }
 
@@ -283,8 +282,8 @@ impl TransactionManager {
             }
             ErrorCode::OutOfOrderSequenceNumber => {
                 let unresolved = self.unresolved_sequences.get(&partition).copied();
-                let not_next = batch.reopened
-                    || !self.is_next_sequence(partition, batch.base_sequence);
+                let not_next =
+                    batch.reopened || !self.is_next_sequence(partition, batch.base_sequence);
                 if unresolved.is_none() && not_next {
                     // An earlier batch is the one that failed; this one waits its turn.
                     return true;

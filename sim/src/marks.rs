@@ -1,0 +1,193 @@
+//! Marks: named points worth reaching. A suite lists those that its runs must reach; one never
+//! reached is a failure of the suite, not silence.
+
+use crate::cluster::TOPIC;
+use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
+use everyack_broker::fact::{Fact, PositionResetReason};
+use everyack_broker::ids::*;
+use everyack_broker::wire::ErrorCode;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A mark: its name, and what a run that reached it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// In kebab case.
+    pub name: &'static str,
+    /// One sentence.
+    pub sentence: &'static str,
+}
+
+macro_rules! marks {
+    ($($name:literal: $sentence:literal,)*) => {
+        /// Every mark.
+        pub const ALL: &[Mark] = &[$(Mark { name: $name, sentence: $sentence },)*];
+    };
+}
+
+marks! {
+    "broker-fenced": "The controller fenced a broker whose session had ended.",
+    "leader-elected": "The controller elected another leader of a partition under load.",
+    "leader-moved": "An operator moved the leadership of a partition.",
+    "isr-shrank-to-one": "The ISR of a partition that has several replicas shrank to one.",
+    "isr-expanded": "A replica came back into the ISR.",
+    "unclean-election": "A replica from outside the ISR was elected.",
+    "truncation-dropped-records": "A replica cut records off its log.",
+    "truncation-below-high-watermark": "A replica cut its log below its own high watermark.",
+    "failover-with-unreplicated-tail": "A leader was succeeded by one whose log was shorter.",
+    "power-loss-of-unsynced-bytes": "A machine lost power while its page cache held bytes that no sync covered.",
+    "recovery-truncated-the-log": "A log was cut at a broken batch when it was recovered.",
+    "not-enough-replicas": "A leader refused acks=all because the ISR was too small.",
+    "produce-timed-out": "A leader gave up waiting for the ISR to copy an acks=all produce.",
+    "append-to-deposed-leader": "A leader appended after the controller had elected another.",
+    "send-failed": "A producer was told that a send had failed.",
+    "duplicate-processing": "A message was processed twice.",
+    "commit-failed": "A commit failed.",
+    "coordinator-moved": "Another broker loaded a partition of __consumer_offsets.",
+    "position-reset": "A consumer without a committed offset took its position from auto.offset.reset.",
+    "position-truncated": "A consumer found that the log was cut below its position and went back (KIP-320).",
+}
+
+/// Collects the marks of one run.
+#[derive(Debug, Default)]
+pub struct Marks {
+    reached: BTreeSet<&'static str>,
+    /// Controller's leader epoch and ISR by partition.
+    states: BTreeMap<TopicPartition, (LeaderEpoch, usize)>,
+    log_ends: BTreeMap<TopicPartition, Offset>,
+    loads: u32,
+    producers_started: bool,
+}
+
+impl Marks {
+    /// The producers start: what happened before is set-up.
+    pub fn begin(&mut self) {
+        self.producers_started = true;
+    }
+
+    /// A message was processed once more.
+    pub fn processed_again(&mut self) {
+        self.reached.insert("duplicate-processing");
+    }
+
+    /// The marks reached, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.reached.iter().map(|m| (*m).to_string()).collect()
+    }
+
+    /// Takes an event.
+    pub fn see(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Fact(fact) => self.see_fact(fact),
+            EventKind::Fault(FaultEvent::PowerLost { unsynced_bytes, .. })
+                if *unsynced_bytes > 0 =>
+            {
+                self.reach("power-loss-of-unsynced-bytes");
+            }
+            EventKind::Fault(FaultEvent::LeaderMoveAsked { .. }) => self.reach("leader-moved"),
+            EventKind::Client(ClientEvent::SendFailed(..)) => self.reach("send-failed"),
+            EventKind::Client(ClientEvent::CommitFailed(_)) => self.reach("commit-failed"),
+            _ => {}
+        }
+    }
+
+    fn reach(&mut self, name: &'static str) {
+        if self.producers_started {
+            debug_assert!(ALL.iter().any(|m| m.name == name), "no mark {name}");
+            self.reached.insert(name);
+        }
+    }
+
+    fn see_fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::BrokerFenced { .. } => self.reach("broker-fenced"),
+            Fact::PartitionChanged { .. } => self.see_partition(fact),
+            Fact::Truncated {
+                from,
+                to,
+                high_watermark,
+                ..
+            } => {
+                if to < from {
+                    self.reach("truncation-dropped-records");
+                }
+                if to < high_watermark {
+                    self.reach("truncation-below-high-watermark");
+                }
+            }
+            Fact::Appended {
+                partition,
+                last_offset,
+                leader_epoch,
+                as_leader: true,
+                ..
+            } => {
+                self.log_ends.insert(*partition, last_offset + 1);
+                let controllers = self.states.get(partition).map(|s| s.0);
+                if controllers.is_some_and(|epoch| epoch > *leader_epoch) {
+                    self.reach("append-to-deposed-leader");
+                }
+            }
+            Fact::BecameLeader {
+                partition, log_end, ..
+            } if partition.topic == TOPIC => {
+                if self
+                    .log_ends
+                    .get(partition)
+                    .is_some_and(|end| end > log_end)
+                {
+                    self.reach("failover-with-unreplicated-tail");
+                }
+                self.log_ends.insert(*partition, *log_end);
+            }
+            Fact::LogRecovered {
+                truncated_bytes, ..
+            } if *truncated_bytes > 0 => self.reach("recovery-truncated-the-log"),
+            Fact::ProduceAnswered { error, .. } => match error {
+                ErrorCode::NotEnoughReplicas => self.reach("not-enough-replicas"),
+                ErrorCode::RequestTimedOut => self.reach("produce-timed-out"),
+                _ => {}
+            },
+            Fact::CoordinatorLoaded { .. } => {
+                self.loads += 1;
+                self.reach("coordinator-moved");
+            }
+            Fact::PositionReset { why, .. } => match why {
+                PositionResetReason::NoOffset | PositionResetReason::OutOfRange => {
+                    self.reach("position-reset")
+                }
+                PositionResetReason::Truncation => self.reach("position-truncated"),
+                PositionResetReason::Committed | PositionResetReason::Seek => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn see_partition(&mut self, fact: &Fact) {
+        let Fact::PartitionChanged {
+            partition,
+            leader,
+            leader_epoch,
+            isr,
+            unclean,
+        } = fact
+        else {
+            return;
+        };
+        let before = self.states.insert(*partition, (*leader_epoch, isr.len()));
+        if *unclean {
+            self.reach("unclean-election");
+        }
+        let Some((epoch, members)) = before else {
+            return;
+        };
+        if *leader_epoch > epoch && *leader != NO_BROKER {
+            self.reach("leader-elected");
+        }
+        if members > 1 && isr.len() == 1 {
+            self.reach("isr-shrank-to-one");
+        }
+        if isr.len() > members {
+            self.reach("isr-expanded");
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! The one function: a spec in, a result out.
+//!
+//! A run has four phases. The cluster starts and creates its topics; the consumers fix their first
+//! positions; the producers start, and faults strike; everything is healed, and what was acknowledged
+//! must come out within a bound. It ends as soon as nothing can change any more: everything
+//! acknowledged was processed, or all is replicated, committed and read to the end. Then it is judged.
+
+use crate::attribution::Attribution;
+use crate::check::min_isr::MinIsr;
+use crate::check::verdict::{judge, messages_in};
+use crate::cluster::{Cluster, TOPIC};
+use crate::event::{ClientEvent, Event, EventKind};
+use crate::fault::{Family, Timeouts};
+use crate::history::{AppendedAt, History};
+use crate::host::host;
+use crate::inject::{Injector, start_broker};
+use crate::kernel::{Kernel, Next};
+use crate::marks::Marks;
+use crate::node::Node;
+use crate::result::*;
+use crate::spec::{Record, RunSpec, WireMode};
+use crate::story;
+use crate::world::World;
+use bytes::Bytes;
+use everyack_broker::config::{Acks, ProducerConfig};
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+use everyack_broker::time::{MICROS, MILLIS, Nanos, SECONDS};
+use everyack_broker::wire::{Frame, Request};
+
+/// How often the phases are looked at.
+const TICK: Nanos = 50 * MILLIS;
+/// Control token of the tick; the injector's lie above.
+const TICK_TOKEN: u64 = 1;
+/// Bound on the start of a healthy cluster: registration, unfencing and election take a few
+/// heartbeats.
+const START_BOUND: Nanos = 60 * SECONDS;
+
+/// Runs a spec. The same spec and the same build give the same result, on any thread, in any
+/// process. A panic of the testbed is an outcome, never a panic of the caller.
+pub fn run(spec: &RunSpec) -> RunResult {
+    run_with(spec, Plant::Nothing)
+}
+
+/// A deliberate offence against determinism, to prove that the gate notices one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// None.
+    Nothing,
+    /// The iteration order of a `std` hash map decides when a run's first messages are sent.
+    HashMapOrder,
+}
+
+/// As [`run`], with a planted offence.
+pub fn run_with(spec: &RunSpec, plant: Plant) -> RunResult {
+    match host(spec.seed, || drive(spec, plant)) {
+        Ok(result) => result,
+        Err(panic) => RunResult::broken(Outcome::Panicked(panic)),
+    }
+}
+
+async fn drive(spec: &RunSpec, plant: Plant) -> RunResult {
+    let mut run = Run::set_up(spec, plant);
+    let outcome = run.play().await;
+    run.judge(outcome)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    FixingPositions,
+    Faults { since: Nanos },
+    Liveness { since: Nanos },
+}
+
+struct Run<'a> {
+    spec: &'a RunSpec,
+    world: World<Node>,
+    cluster: Cluster,
+    injector: Injector,
+    history: History,
+    min_isr: MinIsr,
+    marks: Marks,
+    anomalies: Vec<Anomaly>,
+    events: Vec<Event>,
+    fresh: Vec<Event>,
+    phase: Phase,
+    family: Family,
+    timeouts: Timeouts,
+    acks_0: bool,
+    positions_fixed: Vec<NodeId>,
+    finished_producers: u32,
+    quiet_ticks: u32,
+    plant: Plant,
+}
+
+impl<'a> Run<'a> {
+    fn set_up(spec: &'a RunSpec, plant: Plant) -> Run<'a> {
+        let mut kernel = Kernel::new(spec.seed, spec.wire);
+        if spec.record == Record::Full {
+            kernel.record_steps();
+        }
+        kernel.watch_sends(|frame| match frame {
+            Frame::Request(_, Request::Produce(produce)) => {
+                let mut partitions = produce.topics.iter().flat_map(|(_, ps)| ps);
+                partitions.any(|p| p.partition == 0)
+            }
+            _ => false,
+        });
+        let world = World::new(spec.seed, kernel);
+        let cluster = Cluster::add_to(&world, spec);
+        let timeouts = Timeouts::from_properties(&spec.properties)
+            .unwrap_or_else(|e| panic!("spec with invalid timeouts: {e}"));
+        let family = Family::from_name(&spec.family)
+            .unwrap_or_else(|| panic!("spec with the unknown family {}", spec.family));
+        let acks = ProducerConfig::from_properties(&spec.properties.producer).map(|c| c.acks);
+        Run {
+            spec,
+            world,
+            cluster,
+            injector: Injector::new(spec.plan.clone()),
+            history: History::new(spec.applications.producers),
+            min_isr: MinIsr::default(),
+            marks: Marks::default(),
+            anomalies: Vec::new(),
+            events: Vec::new(),
+            fresh: Vec::new(),
+            phase: Phase::Starting,
+            family,
+            timeouts,
+            acks_0: acks == Ok(Acks::None),
+            positions_fixed: Vec::new(),
+            finished_producers: 0,
+            quiet_ticks: 0,
+            plant,
+        }
+    }
+
+    /// The loop: one event of the kernel after the other, until nothing can change any more.
+    async fn play(&mut self) -> Outcome {
+        let controller = self.cluster.new_controller(self.spec);
+        let id = self.cluster.controller;
+        self.world.kernel().start(id, controller);
+        for &broker in &self.cluster.brokers {
+            start_broker(broker, &self.cluster, &self.world);
+        }
+        self.world.kernel().control(TICK, TICK_TOKEN);
+        loop {
+            let next = self.world.next().await;
+            match next {
+                Next::Idle => return Outcome::LimitReached("nothing left to happen".into()),
+                Next::Control(TICK_TOKEN) => {
+                    if let Some(outcome) = self.tick().await {
+                        return outcome;
+                    }
+                    let at = self.world.now() + TICK;
+                    self.world.kernel().control(at, TICK_TOKEN);
+                }
+                Next::Control(token) if Injector::owns(token) => {
+                    let on_the_way = self.acks_0 && self.history.unappended() > 0;
+                    self.injector
+                        .control(token, on_the_way, &self.cluster, &self.world)
+                        .await;
+                }
+                Next::Control(token) => panic!("a control event of nobody: {token:#x}"),
+                Next::Stepped(_) | Next::Quiet => {}
+            }
+            self.observe();
+            if self.injector.take_consumers_wanted() {
+                self.start_consumers().await;
+                self.observe();
+            }
+        }
+    }
+
+    // ---- observing --------------------------------------------------------------------------
+
+    /// Takes what the last event caused: history, marks, invariants, triggers.
+    fn observe(&mut self) {
+        self.world.take_events(&mut self.fresh);
+        let under_load = matches!(self.phase, Phase::Faults { .. });
+        let sent = std::mem::take(&mut self.world.kernel().watched);
+        if under_load {
+            for (_, to) in sent {
+                self.injector.produce_sent(to, &self.world);
+            }
+        }
+        for event in std::mem::take(&mut self.fresh) {
+            self.marks.see(&event);
+            match &event.kind {
+                EventKind::Fact(fact) => self.see_fact(&event, fact),
+                EventKind::Client(client) => self.see_client(&event, client),
+                EventKind::Fault(_) => {}
+            }
+            if under_load {
+                self.injector.see(&event, &self.cluster, &self.world);
+            }
+            self.injector.keep_books(&event);
+            self.events.push(event);
+        }
+    }
+
+    fn see_fact(&mut self, event: &Event, fact: &Fact) {
+        if let Some(anomaly) = self.min_isr.check(event.node, fact) {
+            self.anomalies.push(anomaly);
+        }
+        match fact {
+            Fact::Appended {
+                partition,
+                base_offset,
+                leader_epoch,
+                as_leader: true,
+                ..
+            } if partition.topic == TOPIC => {
+                let bytes = self.batch_at(event.node, *partition, *base_offset);
+                for (id, offset) in messages_in(&bytes) {
+                    let append = AppendedAt {
+                        at: event.at,
+                        node: event.node,
+                        leader_epoch: *leader_epoch,
+                        offset,
+                    };
+                    self.history.appended(id, append);
+                }
+            }
+            Fact::ProduceArrived {
+                acks: 0, records, ..
+            } => {
+                for (id, _) in messages_in(records) {
+                    self.history.arrived(id, event.at, event.node);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The batch that a leader has just appended, from its log.
+    fn batch_at(&self, node: NodeId, partition: TopicPartition, base_offset: Offset) -> Bytes {
+        let kernel = self.world.kernel();
+        let broker = node.broker().expect("only brokers append");
+        let replica = self.cluster.replica(&kernel, broker, partition.partition);
+        let batch = replica
+            .and_then(|r| r.log.batches_metadata_from(base_offset).first().copied())
+            .expect("it was appended in this step");
+        let path = everyack_broker::log::PartitionLog::file_name(
+            &format!("{}-{}", self.cluster.topic, partition.partition),
+            0,
+        );
+        let disk = kernel.disk(crate::cluster::machine_of(node));
+        let content = disk.content(&path).expect("the log's file");
+        let from = batch.position as usize;
+        Bytes::copy_from_slice(&content[from..from + batch.size as usize])
+    }
+
+    fn see_client(&mut self, event: &Event, client: &ClientEvent) {
+        self.history.record(event.at, client);
+        match client {
+            ClientEvent::PositionsFixed if !self.positions_fixed.contains(&event.node) => {
+                self.positions_fixed.push(event.node);
+            }
+            ClientEvent::ProducerFinished => self.finished_producers += 1,
+            ClientEvent::Processed { message, .. } => {
+                if self.history.times_processed(*message) > 1 {
+                    self.marks.processed_again();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // ---- phases -----------------------------------------------------------------------------
+
+    /// Looks whether the present phase is over; an outcome ends the run.
+    async fn tick(&mut self) -> Option<Outcome> {
+        self.observe();
+        let now = self.world.now();
+        if now > self.spec.limits.simulated_ms * MILLIS {
+            return Some(Outcome::LimitReached(format!(
+                "{} s simulated",
+                now / SECONDS
+            )));
+        }
+        if self.world.kernel().stats().events > self.spec.limits.events {
+            return Some(Outcome::LimitReached(format!(
+                "{} events",
+                self.spec.limits.events
+            )));
+        }
+        match self.phase {
+            Phase::Starting => {
+                if now > START_BOUND {
+                    return Some(Outcome::LimitReached("the cluster did not start".into()));
+                }
+                let healthy = self.cluster.is_healthy(&self.world.kernel());
+                if healthy && self.injector.starts_consumers() {
+                    self.start_producers().await;
+                } else if healthy {
+                    self.phase = Phase::FixingPositions;
+                    self.start_consumers().await;
+                }
+            }
+            Phase::FixingPositions => {
+                if now > 2 * START_BOUND {
+                    return Some(Outcome::LimitReached(
+                        "the consumers got no positions".into(),
+                    ));
+                }
+                if self.positions_fixed.len() == self.cluster.consumers.len() {
+                    self.start_producers().await;
+                }
+            }
+            Phase::Faults { since } => {
+                let spread = self.spec.workload.spread_ms;
+                let faults = self.spec.plan.faults.len();
+                let longest = self.timeouts.fault_phase_ms(self.family, spread, faults);
+                let done = self.injector.is_over() && self.producers_are_done();
+                if done || now - since >= longest.saturating_mul(MILLIS) {
+                    self.heal().await;
+                }
+            }
+            Phase::Liveness { since } => {
+                let bound = self.timeouts.liveness_ms(self.processing_ms());
+                let late = now - since >= bound.saturating_mul(MILLIS);
+                if late || self.nothing_can_change() {
+                    return Some(Outcome::Finished);
+                }
+            }
+        }
+        self.observe();
+        None
+    }
+
+    fn processing_ms(&self) -> u64 {
+        let messages = u64::from(self.spec.applications.producers)
+            * u64::from(self.spec.workload.messages_per_producer);
+        messages * self.spec.workload.processing_us * 3 / 2 / 1_000
+    }
+
+    async fn start_consumers(&mut self) {
+        for &application in &self.cluster.consumers {
+            if !self.world.is_running(application) {
+                self.world.start_application(application).await;
+            }
+        }
+    }
+
+    async fn start_producers(&mut self) {
+        let now = self.world.now();
+        self.phase = Phase::Faults { since: now };
+        self.marks.begin();
+        self.injector.begin(&self.world);
+        let mut order: Vec<usize> = (0..self.cluster.producers.len()).collect();
+        if self.plant == Plant::HashMapOrder {
+            order = by_hash_map(order);
+        }
+        for index in order {
+            let application = self.cluster.producers[index];
+            self.world.start_application(application).await;
+        }
+    }
+
+    fn producers_are_done(&self) -> bool {
+        self.finished_producers as usize >= self.cluster.producers.len()
+    }
+
+    async fn heal(&mut self) {
+        self.injector.heal(&self.cluster, &self.world).await;
+        self.start_consumers().await;
+        let now = self.world.now();
+        self.phase = Phase::Liveness { since: now };
+    }
+
+    fn nothing_can_change(&mut self) -> bool {
+        if !self.producers_are_done() {
+            return false;
+        }
+        if self.history.all_acked_are_processed() {
+            return true;
+        }
+        let kernel = self.world.kernel();
+        let quiet = self.cluster.is_healthy(&kernel)
+            && self.cluster.is_replicated(&kernel)
+            && self.cluster.is_read_to_the_end(&kernel)
+            && !self.injector.is_anything_in_hand();
+        // Twice in a row, so that what is under way between two processes is seen as well.
+        self.quiet_ticks = if quiet { self.quiet_ticks + 1 } else { 0 };
+        self.quiet_ticks >= 2
+    }
+
+    // ---- judging ----------------------------------------------------------------------------
+
+    fn judge(mut self, outcome: Outcome) -> RunResult {
+        let kernel = self.world.kernel();
+        let partitions = self.cluster.final_partitions(&kernel);
+        let (messages, broken) = judge(&self.history, &partitions);
+        let reader_of = |partition: i32| self.cluster.reader_of(partition);
+        let attribution =
+            Attribution::new(&self.events, TOPIC, &self.cluster.assignment, &reader_of);
+        let losses = broken.iter().map(|broken| Loss {
+            producer: broken.id.producer,
+            sequence: broken.id.sequence,
+            partition: broken.id.partition,
+            offset: broken.told,
+            verdict: broken.verdict,
+            mechanism: attribution.explain(self.history.message(broken.id), broken),
+        });
+        let losses: Vec<Loss> = losses.collect();
+        let struck = self.injector.struck().to_vec();
+        let no_fault = self.family == Family::None;
+        let stats = kernel.stats();
+        let mut ack_us = self.history.ack_us().to_vec();
+        ack_us.sort_unstable();
+        let result = RunResult {
+            outcome,
+            messages,
+            losses,
+            anomalies: std::mem::take(&mut self.anomalies),
+            fired: no_fault || self.injector.has_fired(),
+            exposed: no_fault || struck.iter().any(|s| s.exposed),
+            faults: struck,
+            marks: self.marks.names(),
+            unavailable_ms: self.history.longest_gap() / MILLIS,
+            ack_us,
+            trace_hash: kernel.trace_hash(),
+            simulated_ns: kernel.now(),
+            requests: stats.requests,
+            events: stats.events,
+            story: Vec::new(),
+            steps: Vec::new(),
+        };
+        drop(kernel);
+        self.with_records(result)
+    }
+
+    fn with_records(&self, mut result: RunResult) -> RunResult {
+        if self.spec.record != Record::Summary {
+            let names = story::Names::of(&self.cluster);
+            result.story = story::tell(&self.events, &names);
+        }
+        if self.spec.record == Record::Full {
+            result.steps = self.world.kernel().trace_mut().take_records();
+        }
+        result
+    }
+}
+
+impl RunResult {
+    /// The result of a run that the testbed could not judge.
+    pub fn broken(outcome: Outcome) -> RunResult {
+        RunResult {
+            outcome,
+            messages: MessageCounts::default(),
+            losses: Vec::new(),
+            anomalies: Vec::new(),
+            faults: Vec::new(),
+            fired: false,
+            exposed: false,
+            marks: Vec::new(),
+            unavailable_ms: 0,
+            ack_us: Vec::new(),
+            trace_hash: 0,
+            simulated_ns: 0,
+            requests: 0,
+            events: 0,
+            story: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+}
+
+/// The planted offence: an order that differs from process to process.
+fn by_hash_map(order: Vec<usize>) -> Vec<usize> {
+    #[allow(clippy::disallowed_types)] // it is there to be caught
+    let map: std::collections::HashMap<usize, ()> = order.into_iter().map(|i| (i, ())).collect();
+    map.into_keys().collect()
+}
+
+/// Simulated time in microseconds.
+pub(crate) fn micros(at: Nanos) -> u64 {
+    at / MICROS
+}
+
+/// Whether a seed's requests travel as bytes when nobody says: one in sixteen.
+pub fn sampled_wire(seed: u64) -> WireMode {
+    if seed.is_multiple_of(16) {
+        WireMode::Bytes
+    } else {
+        WireMode::Typed
+    }
+}

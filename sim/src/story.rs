@@ -1,0 +1,258 @@
+//! What mattered in a run, in order, in words.
+
+use crate::cluster::{Cluster, TOPIC, consumer_node};
+use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
+use crate::result::StoryLine;
+use crate::run::micros;
+use everyack_broker::fact::{Fact, PositionResetReason};
+use everyack_broker::ids::*;
+
+/// How things are called in a story.
+pub struct Names {
+    topic: String,
+    controller: NodeId,
+}
+
+impl Names {
+    /// Those of a cluster.
+    pub fn of(cluster: &Cluster) -> Names {
+        Names {
+            topic: cluster.topic.to_string(),
+            controller: cluster.controller,
+        }
+    }
+
+    fn who(&self, node: NodeId) -> String {
+        if node == self.controller {
+            return "controller".into();
+        }
+        match node.0.checked_sub(NodeId::FIRST_CLIENT) {
+            None => node.to_string(),
+            Some(n) if node < consumer_node(0) => format!("producer {n}"),
+            Some(_) => format!("consumer {}", node.0 - consumer_node(0).0),
+        }
+    }
+
+    fn partition(&self, id: TopicPartition) -> String {
+        let topic = if id.topic == TOPIC {
+            &self.topic
+        } else {
+            "__consumer_offsets"
+        };
+        format!("{topic}-{}", id.partition)
+    }
+}
+
+/// The lines of a run's story. Repetition is told once: acknowledgements and processings as counts
+/// between two lines.
+pub fn tell(events: &[Event], names: &Names) -> Vec<StoryLine> {
+    let mut lines = Vec::new();
+    let mut tally = Tally::default();
+    for event in events {
+        if tally.counts(event) {
+            continue;
+        }
+        let Some(what) = sentence(event, names) else {
+            continue;
+        };
+        tally.flush(&mut lines);
+        lines.push(StoryLine {
+            at_us: micros(event.at),
+            who: names.who(event.node),
+            what,
+        });
+    }
+    tally.flush(&mut lines);
+    lines
+}
+
+/// What happened between two lines and is told as a count.
+#[derive(Default)]
+struct Tally {
+    at_us: u64,
+    acked: u64,
+    failed: u64,
+    processed: u64,
+    last_failure: String,
+}
+
+impl Tally {
+    fn counts(&mut self, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::Client(ClientEvent::Acked(..)) => self.acked += 1,
+            EventKind::Client(ClientEvent::SendFailed(_, why)) => {
+                self.failed += 1;
+                self.last_failure.clone_from(why);
+            }
+            EventKind::Client(ClientEvent::Processed { .. }) => self.processed += 1,
+            _ => return false,
+        }
+        self.at_us = micros(event.at);
+        true
+    }
+
+    fn flush(&mut self, lines: &mut Vec<StoryLine>) {
+        let mut parts = Vec::new();
+        if self.acked > 0 {
+            parts.push(format!("{} sends acknowledged", self.acked));
+        }
+        if self.failed > 0 {
+            parts.push(format!(
+                "{} sends failed ({})",
+                self.failed, self.last_failure
+            ));
+        }
+        if self.processed > 0 {
+            parts.push(format!("{} records processed", self.processed));
+        }
+        if !parts.is_empty() {
+            lines.push(StoryLine {
+                at_us: self.at_us,
+                who: "applications".into(),
+                what: format!("until here: {}", parts.join(", ")),
+            });
+        }
+        *self = Tally::default();
+    }
+}
+
+fn sentence(event: &Event, names: &Names) -> Option<String> {
+    match &event.kind {
+        EventKind::Fact(fact) => fact_sentence(fact, names),
+        EventKind::Fault(fault) => Some(fault_sentence(fault, names)),
+        EventKind::Client(client) => match client {
+            ClientEvent::CommitFailed(why) => Some(format!("commitSync threw {why}")),
+            ClientEvent::PollFailed(why) => Some(format!("poll threw {why}")),
+            ClientEvent::PositionsFixed => Some("has a position on each partition".into()),
+            ClientEvent::ProducerFinished => Some("knows the fate of all its messages".into()),
+            _ => None,
+        },
+    }
+}
+
+fn fault_sentence(fault: &FaultEvent, names: &Names) -> String {
+    match fault {
+        FaultEvent::Killed => "FAULT: its process is killed".into(),
+        FaultEvent::PowerLost {
+            unsynced_bytes,
+            kept_bytes,
+        } => format!(
+            "FAULT: its machine loses power; {unsynced_bytes} bytes were not synced, the disk kept \
+             {kept_bytes} of them"
+        ),
+        FaultEvent::Started { incarnation: 1 } => "starts".into(),
+        FaultEvent::Started { incarnation } => {
+            format!("starts again, for the {incarnation}. time")
+        }
+        FaultEvent::LinkCut { to } => format!("FAULT: its link to {} is cut", names.who(*to)),
+        FaultEvent::LinkHealed { to } => format!("its link to {} works again", names.who(*to)),
+        FaultEvent::ConnectionReset { to } => {
+            format!("FAULT: its connections to {} are reset", names.who(*to))
+        }
+        FaultEvent::LeaderMoveAsked { partition } => format!(
+            "the operator moves the leadership of {}-{partition} here",
+            names.topic
+        ),
+        FaultEvent::LinksSlowed { extra_us } => format!(
+            "FAULT: what it sends to other brokers takes {} ms longer",
+            extra_us / 1_000
+        ),
+        FaultEvent::Healed => "HEAL: every outage ends".into(),
+    }
+}
+
+fn fact_sentence(fact: &Fact, names: &Names) -> Option<String> {
+    let p = |id: &TopicPartition| names.partition(*id);
+    match fact {
+        Fact::LogRecovered {
+            topic,
+            partition,
+            log_end,
+            truncated_bytes,
+        } => Some(format!(
+            "recovers {topic}-{partition}: log end {log_end}, {truncated_bytes} bytes cut off"
+        )),
+        Fact::Truncated {
+            partition,
+            from,
+            to,
+            high_watermark,
+        } => Some(format!(
+            "truncates {} from {from} to {to} (its high watermark was {high_watermark})",
+            p(partition)
+        )),
+        Fact::BecameLeader {
+            partition,
+            leader_epoch,
+            log_end,
+        } => Some(format!(
+            "leads {} in epoch {leader_epoch}, log end {log_end}",
+            p(partition)
+        )),
+        Fact::PartitionChanged {
+            partition,
+            leader,
+            leader_epoch,
+            isr,
+            unclean,
+        } => {
+            let unclean = if *unclean { ", UNCLEAN election" } else { "" };
+            let leader = match leader {
+                -1 => "no leader".to_string(),
+                leader => format!("leader broker {leader}"),
+            };
+            Some(format!(
+                "decides for {}: {leader}, epoch {leader_epoch}, ISR {isr:?}{unclean}",
+                p(partition)
+            ))
+        }
+        Fact::BrokerFenced { broker } => Some(format!("fences broker {broker}")),
+        Fact::BrokerUnfenced { broker } => Some(format!("unfences broker {broker}")),
+        Fact::BrokerRegistered { broker, epoch } => {
+            Some(format!("registers broker {broker} with epoch {epoch}"))
+        }
+        Fact::ProduceAnswered {
+            partition,
+            acks,
+            error,
+            ..
+        } if !error.is_none() => Some(format!(
+            "refuses a produce of {} (acks={acks}): {}",
+            p(partition),
+            error.name()
+        )),
+        Fact::CoordinatorLoaded { partition } => Some(format!(
+            "has loaded __consumer_offsets-{partition} and coordinates its groups"
+        )),
+        Fact::PositionReset {
+            partition,
+            from,
+            to,
+            why,
+        } => Some(position_sentence(p(partition), *from, *to, *why)),
+        _ => None,
+    }
+}
+
+fn position_sentence(
+    partition: String,
+    from: Offset,
+    to: Offset,
+    why: PositionResetReason,
+) -> String {
+    match why {
+        PositionResetReason::Committed => {
+            format!("reads {partition} from the committed offset {to}")
+        }
+        PositionResetReason::NoOffset => {
+            format!("has no committed offset for {partition}: auto.offset.reset gives {to}")
+        }
+        PositionResetReason::OutOfRange => {
+            format!("stands at {from} of {partition}, out of range: auto.offset.reset gives {to}")
+        }
+        PositionResetReason::Truncation => {
+            format!("finds {partition} truncated below {from}: goes back to {to}")
+        }
+        PositionResetReason::Seek => format!("seeks {partition} to {to}"),
+    }
+}
