@@ -1,7 +1,11 @@
 //! What to run, and what must come out.
 //!
 //! - [`model`] the guarantee model: what a configuration promises under a fault family
+//! - [`plans`] canonical plans: one for each mechanism that the model names
 //! - [`report`] the outcome of a campaign, field by field as in `report.json`
+//! - [`suite`] suites: rows, matrices, cells, and an operator's own configuration as one
 
 pub mod model;
+pub mod plans;
 pub mod report;
+pub mod suite;

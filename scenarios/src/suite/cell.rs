@@ -1,0 +1,274 @@
+//! Rows spread out into cells: one configuration under one fault family, ready to run.
+
+use super::{Load, Point, Row, Suite, SuiteError, explain, flat};
+use crate::model::{self, CellConfig, Expectation};
+use everyack_broker::bug::Bug;
+use everyack_broker::config::BrokerConfig;
+use everyack_broker::env::Stream;
+use everyack_sim::fault::draw::PLAN_STREAM;
+use everyack_sim::fault::{DrawContext, Family, FaultPlan, Timeouts, draw};
+use everyack_sim::spec::{
+    Applications, Limits, Properties, PropertyFiles, Record, RunSpec, Topology, WireMode, Workload,
+};
+use std::collections::BTreeMap;
+
+/// The name of the topic in every cell.
+const TOPIC: &str = "messages";
+
+/// The consumers' group where the properties name none: every application commits, so it has one.
+const GROUP: &str = "group";
+
+/// The producer application: sends everything and looks at every callback.
+pub const PRODUCER_APPLICATION: &str = "checked-callbacks";
+
+/// Kernel events that a run may take for each request that its messages cost at most; reaching the
+/// bound is a failure of the testbed.
+const EVENTS_PER_MESSAGE: u64 = 20_000;
+
+/// One configuration under one fault family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellPlan {
+    /// Row, what tells it from the row's other configurations, and family.
+    pub id: String,
+    /// Its place in the suite, from 0.
+    pub index: usize,
+    /// The row's name.
+    pub row: String,
+    /// What the row sets.
+    pub config: BTreeMap<String, String>,
+    /// The family.
+    pub family: Family,
+    /// What the model reads.
+    pub decides: CellConfig,
+    /// What must come out.
+    pub expectation: Expectation,
+    /// What plans are drawn from.
+    pub context: DrawContext,
+    /// Cells with the same group run the same plans with the same seeds: a row and its twins.
+    pub seed_group: String,
+    /// Id of the weaker cell beside it.
+    pub twin: Option<String>,
+    files: PropertyFiles,
+    topology: Topology,
+    applications: Applications,
+    workload: Workload,
+}
+
+impl CellPlan {
+    /// The consumer application's name.
+    pub fn application(&self) -> &str {
+        &self.applications.consumer
+    }
+
+    /// The cluster.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The plan that a seed draws.
+    pub fn draw(&self, seed: u64) -> FaultPlan {
+        draw(
+            self.family,
+            &self.context,
+            &mut Stream::new(seed, PLAN_STREAM),
+        )
+    }
+
+    /// A whole run of this cell.
+    pub fn spec(&self, seed: u64, plan: FaultPlan, wire: WireMode, bug: Option<Bug>) -> RunSpec {
+        let messages =
+            u64::from(self.applications.producers) * u64::from(self.workload.messages_per_producer);
+        let processing_ms = messages.saturating_mul(self.workload.processing_us) / 1_000;
+        let simulated_ms = self.context.timeouts.run_limit_ms(
+            self.family,
+            self.workload.spread_ms,
+            plan.faults.len(),
+            processing_ms,
+        );
+        RunSpec {
+            seed,
+            topology: self.topology.clone(),
+            properties: self.files.clone(),
+            applications: self.applications.clone(),
+            workload: self.workload.clone(),
+            family: self.family.name().to_owned(),
+            plan,
+            wire,
+            bug,
+            limits: Limits {
+                simulated_ms,
+                // Idle time costs events too: heartbeats and fetches that wait.
+                events: (messages + 1_000)
+                    .saturating_mul(EVENTS_PER_MESSAGE)
+                    .saturating_add(simulated_ms.saturating_mul(100)),
+            },
+            record: Record::Summary,
+        }
+    }
+}
+
+impl Suite {
+    /// Every cell, in order.
+    ///
+    /// # Errors
+    /// A configuration with which Kafka would not start, or with more replicas than brokers. A suite
+    /// that [`super::parse`] or [`super::check_suite`] gave has none.
+    pub fn cells(&self) -> Result<Vec<CellPlan>, SuiteError> {
+        let mut cells: Vec<CellPlan> = Vec::new();
+        for row in &self.rows {
+            for point in &row.points {
+                for family in &row.families {
+                    let cell = self.cell(row, point, *family, cells.len())?;
+                    cells.push(cell);
+                }
+            }
+        }
+        for i in 0..cells.len() {
+            cells[i].twin = self.twin_of(&cells[i], &cells).map(|twin| twin.id.clone());
+        }
+        Ok(cells)
+    }
+
+    /// One cell.
+    pub(super) fn cell(
+        &self,
+        row: &Row,
+        point: &Point,
+        family: Family,
+        index: usize,
+    ) -> Result<CellPlan, SuiteError> {
+        let files = merged(&self.shortened, &point.files);
+        let fail = |(key, what): (String, String)| SuiteError::new(&self.name, None, &key, what);
+        let of = |error: everyack_broker::config::ConfigError| fail(explain(&error.into()));
+        let broker = BrokerConfig::from_properties(&files.broker).map_err(of)?;
+        let topology = Topology {
+            brokers: row.brokers,
+            controllers: 1,
+            topic: TOPIC.to_owned(),
+            partitions: row.partitions,
+            replication_factor: broker.default_replication_factor,
+        };
+        let applications = Applications {
+            producer: PRODUCER_APPLICATION.to_owned(),
+            producers: row.load.producers,
+            consumer: point.application.name().to_owned(),
+            consumers: row.load.consumers,
+        };
+        let decides = CellConfig::new(&topology, &files, &applications)
+            .map_err(|error| fail(explain(&error)))?;
+        let timeouts = Timeouts::from_properties(&files).map_err(of)?;
+        let workload = workload(&row.load, &timeouts, family);
+        let context = DrawContext::new(
+            timeouts,
+            &topology,
+            &workload,
+            applications.producers,
+            applications.consumers,
+        );
+        let config = flat(&point.files);
+        Ok(CellPlan {
+            id: id(row, point, family),
+            index,
+            row: row.name.clone(),
+            config,
+            family,
+            expectation: model::expect(&decides, family),
+            decides,
+            context,
+            seed_group: format!("{}/{family}", self.root_of(row)),
+            twin: None,
+            files,
+            topology,
+            applications,
+            workload,
+        })
+    }
+
+    /// The last row of a row's chain of twins: all of the chain run its seeds. The parser has seen
+    /// that the chain ends.
+    fn root_of<'a>(&'a self, row: &'a Row) -> &'a str {
+        let mut root = row;
+        for _ in 0..self.rows.len() {
+            let weaker = root.twin.as_ref();
+            match weaker.and_then(|name| self.rows.iter().find(|row| row.name == *name)) {
+                Some(row) => root = row,
+                None => break,
+            }
+        }
+        &root.name
+    }
+
+    /// The weaker cell: of the twin row, under the same family, the configuration that has most in
+    /// common.
+    fn twin_of<'a>(&self, cell: &CellPlan, cells: &'a [CellPlan]) -> Option<&'a CellPlan> {
+        let row = self.rows.iter().find(|row| row.name == cell.row)?;
+        let twin = row.twin.as_ref()?;
+        let common = |other: &CellPlan| {
+            let same = other
+                .config
+                .iter()
+                .filter(|(key, value)| cell.config.get(*key) == Some(value));
+            same.count() + usize::from(other.application() == cell.application())
+        };
+        // `max_by_key` takes the last of equals; the first one is wanted.
+        cells
+            .iter()
+            .rev()
+            .filter(|other| other.row == *twin && other.family == cell.family)
+            .max_by_key(|other| common(other))
+    }
+}
+
+/// A cell's id: the row, the values that the row's other configurations do not share, the family.
+fn id(row: &Row, point: &Point, family: Family) -> String {
+    let mut parts = vec![row.name.clone()];
+    let maps: Vec<BTreeMap<String, String>> =
+        row.points.iter().map(|point| flat(&point.files)).collect();
+    for (key, value) in flat(&point.files) {
+        if maps.iter().any(|map| map.get(&key) != Some(&value)) {
+            parts.push(format!("{key}={value}"));
+        }
+    }
+    if row
+        .points
+        .iter()
+        .any(|other| other.application != point.application)
+    {
+        parts.push(point.application.name().to_owned());
+    }
+    parts.push(family.name().to_owned());
+    parts.join("/")
+}
+
+/// The consumers' properties with a group.
+pub(super) fn with_group(consumer: &Properties) -> Properties {
+    let mut consumer = consumer.clone();
+    consumer
+        .entry("group.id".to_owned())
+        .or_insert_with(|| GROUP.to_owned());
+    consumer
+}
+
+/// The row's settings over the suite's shortened timeouts.
+fn merged(under: &PropertyFiles, over: &PropertyFiles) -> PropertyFiles {
+    let merge = |under: &Properties, over: &Properties| {
+        let mut map = under.clone();
+        map.extend(over.clone());
+        map
+    };
+    PropertyFiles {
+        broker: merge(&under.broker, &over.broker),
+        topic: merge(&under.topic, &over.topic),
+        producer: merge(&under.producer, &over.producer),
+        consumer: with_group(&merge(&under.consumer, &over.consumer)),
+    }
+}
+
+fn workload(load: &Load, timeouts: &Timeouts, family: Family) -> Workload {
+    Workload {
+        messages_per_producer: load.messages,
+        message_bytes: load.bytes,
+        spread_ms: load.spread_ms.unwrap_or_else(|| timeouts.spread_ms(family)),
+        processing_us: load.processing_us,
+    }
+}
