@@ -2,10 +2,12 @@
 //!
 //! - [`model`] the guarantee model: what a configuration promises under a fault family
 //! - [`plans`] canonical plans: one for each mechanism that the model names
+//! - [`properties`] Java `.properties` text, and what is to be said of it
 //! - [`report`] the outcome of a campaign, field by field as in `report.json`
 //! - [`suite`] suites: rows, matrices, cells, and an operator's own configuration as one
 
 pub mod model;
 pub mod plans;
+pub mod properties;
 pub mod report;
 pub mod suite;
