@@ -5,7 +5,9 @@ use crate::exit::{Error, Status};
 use crate::output;
 use everyack_broker::bug::Bug;
 use everyack_broker::config::{Scope, properties};
+use everyack_scenarios::suite;
 use everyack_sim::fault::Family;
+use everyack_sim::marks::{self, Mark};
 use everyack_sim::mechanism::Mechanism;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -38,6 +40,44 @@ fn entries(what: Listed) -> Vec<Entry> {
         Listed::Marks => marks(),
         Listed::Mechanisms => mechanisms(),
     }
+}
+
+fn suites() -> Vec<Entry> {
+    let bundled = suite::BUNDLED
+        .into_iter()
+        .filter_map(|(name, _)| suite::bundled(name)?.ok());
+    bundled
+        .map(|suite| {
+            let cells = suite.cells().map_or(0, |cells| cells.len());
+            let rows: Vec<Value> = suite
+                .rows
+                .iter()
+                .map(|row| json!({ "name": row.name, "claim": row.claim }))
+                .collect();
+            let size = format!(
+                "{} rows, {cells} cells, {} seeds a cell",
+                rows.len(),
+                suite.seeds
+            );
+            Entry {
+                text: paragraph(&suite.name, &size, &claims.join("\n    ")),
+                json: json!({
+                    "id": suite.name,
+                    "cells": cells,
+                    "seeds": suite.seeds,
+                    "rows": rows,
+                }),
+            }
+        })
+        .collect()
+}
+
+fn marks() -> Vec<Entry> {
+    let entry = |mark: &Mark| Entry {
+        text: paragraph(mark.name, mark.sentence, ""),
+        json: json!({ "id": mark.name, "sentence": mark.sentence }),
+    };
+    marks::ALL.iter().map(entry).collect()
 }
 
 fn faults() -> Vec<Entry> {
@@ -167,10 +207,4 @@ mod tests {
             assert!(bug.get(key).is_some(), "{key}");
         }
     }
-}
-fn suites() -> Vec<Entry> {
-    vec![]
-}
-fn marks() -> Vec<Entry> {
-    vec![]
 }

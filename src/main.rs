@@ -1,22 +1,30 @@
 //! The command line: everyack tells whether every acknowledged message is eventually consumed.
 //!
 //! - [`args`] the grammar; [`exit`] how a command ends; [`shield`] no panic reaches the user
-//! - [`list`] what can be named
+//! - [`run`] a suite; [`check`] one's own configuration; both are a [`campaign`]
+//! - [`replay`] one run again; [`list`] what can be named; [`trace_hashes`] for the determinism gate
+//! - [`input`] what is read; [`output`] where results go; [`progress`] what is told meanwhile;
+//!   [`interrupt`] SIGINT; [`seed_base`] seeds from a commit
 
 mod args;
+mod campaign;
+mod check;
 mod exit;
+mod input;
 mod interrupt;
 mod list;
 mod output;
 mod progress;
+mod replay;
+mod run;
 mod seed_base;
 mod shield;
-mod verdict;
+mod trace_hashes;
 
 use args::{Arguments, Command};
 use std::process::ExitCode;
 
-/// The runs allocate and free small values all the time.
+/// Runs allocate and free small values all the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -26,8 +34,11 @@ fn main() -> ExitCode {
         Err(ended) => return exit::finish(ended).into(),
     };
     let outcome = shield::shielded(|| match &arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::check(arguments),
+        Command::Replay(arguments) => replay::replay(arguments),
         Command::List(arguments) => list::list(arguments),
-        _ => Ok(exit::Status::AsPromised),
+        Command::TraceHashes(arguments) => trace_hashes::trace_hashes(arguments),
     });
     exit::finish(outcome).into()
 }

@@ -12,12 +12,15 @@ use std::time::Instant;
 
 /// Until then nothing is printed.
 const SILENCE: Duration = Duration::from_secs(2);
+/// Steps of the bar.
+const BAR_LENGTH: u64 = 1_000;
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// A campaign's progress; callable from every job.
 pub struct Progress {
     manner: Manner,
+    budget: Option<Duration>,
     #[allow(clippy::disallowed_types)] // as above
     started: Instant,
     state: Mutex<State>,
@@ -37,9 +40,10 @@ struct State {
 }
 
 impl Progress {
-    /// Progress as the flags and the environment ask for it.
+    /// Progress as the flags and the environment ask for it. With a budget it is time that runs
+    /// out, otherwise work.
     #[allow(clippy::disallowed_methods)] // wall-clock time of the campaign; CI changes only this
-    pub fn new(quiet: bool) -> Progress {
+    pub fn new(quiet: bool, budget: Option<Duration>) -> Progress {
         let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1");
         let manner = match (quiet, std::io::stderr().is_terminal() && !in_ci) {
             (true, _) => Manner::Silent,
@@ -48,14 +52,20 @@ impl Progress {
         };
         Progress {
             manner,
+            budget,
             started: Instant::now(),
             state: Mutex::new(State::default()),
         }
     }
 
-    /// So many runs have finished, of as many as are planned by now.
-    pub fn advanced(&self, finished: u64, planned: u64) {
-        let elapsed = self.started.elapsed();
+    /// Wall-clock time since the campaign began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// So many runs have ended, and so many units of work of as many as are planned by now.
+    pub fn advanced(&self, runs: u64, done: u64, planned: u64) {
+        let elapsed = self.elapsed();
         if self.manner == Manner::Silent || elapsed < SILENCE {
             return;
         }
@@ -63,15 +73,16 @@ impl Progress {
         let Ok(mut state) = self.state.try_lock() else {
             return;
         };
+        let share = share(done, planned, elapsed, self.budget);
         match self.manner {
             Manner::Bar => {
-                let bar = state.bar.get_or_insert_with(|| bar(elapsed, finished));
-                bar.set_length(planned.max(finished));
-                bar.set_position(finished);
+                let bar = state.bar.get_or_insert_with(bar);
+                bar.set_position((share * BAR_LENGTH as f64) as u64);
+                bar.set_message(line(runs, share, elapsed));
             }
             Manner::Lines if due(state.last_line, elapsed) => {
                 state.last_line = Some(elapsed);
-                eprintln!("{}", line(finished, planned, elapsed));
+                eprintln!("{}", line(runs, share, elapsed));
             }
             Manner::Lines | Manner::Silent => {}
         }
@@ -87,36 +98,38 @@ impl Progress {
     }
 }
 
-fn bar(elapsed: Duration, finished: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {per_sec}  ETA {eta}")
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {msg}")
         .expect("the template is constant and was tried");
-    let bar =
-        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_elapsed(elapsed);
+    let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
     bar.set_style(style);
-    bar.with_position(finished)
+    bar
 }
 
 fn due(last: Option<Duration>, elapsed: Duration) -> bool {
     last.is_none_or(|last| elapsed >= last + LINE_EVERY)
 }
 
-fn line(finished: u64, planned: u64, elapsed: Duration) -> String {
-    let per_s = finished as f64 / elapsed.as_secs_f64();
-    let left = planned.saturating_sub(finished);
-    let eta_s = if per_s > 0.0 {
-        (left as f64 / per_s).ceil()
-    } else {
-        f64::INFINITY
+/// How far it is, from 0 to 1: of the budget where there is one, else of the work.
+fn share(done: u64, planned: u64, elapsed: Duration, budget: Option<Duration>) -> f64 {
+    let share = match budget {
+        Some(budget) => elapsed.as_secs_f64() / budget.as_secs_f64(),
+        None => done as f64 / planned.max(1) as f64,
     };
-    let eta = if eta_s.is_finite() {
-        format!(", {eta_s:.0} s left")
+    share.clamp(0.0, 1.0)
+}
+
+fn line(runs: u64, share: f64, elapsed: Duration) -> String {
+    let elapsed_s = elapsed.as_secs_f64();
+    let per_s = runs as f64 / elapsed_s;
+    let percent = share * 100.0;
+    let left_s = elapsed_s / share - elapsed_s;
+    let left = if left_s.is_finite() {
+        format!(", {left_s:.0} s left")
     } else {
         String::new()
     };
-    format!(
-        "{finished} of {} runs, {per_s:.0} runs/s{eta}",
-        planned.max(finished)
-    )
+    format!("{percent:3.0} %, {runs} runs, {per_s:.0} runs/s{left}")
 }
 
 #[cfg(test)]
@@ -125,18 +138,25 @@ mod tests {
 
     #[test]
     fn a_line_has_rate_and_time_left() {
+        let at = Duration::from_secs;
         assert_eq!(
-            line(400, 1_000, Duration::from_secs(2)),
-            "400 of 1000 runs, 200 runs/s, 3 s left"
+            line(400, 0.4, at(2)),
+            " 40 %, 400 runs, 200 runs/s, 3 s left"
         );
+        assert_eq!(line(0, 0.0, at(3)), "  0 %, 0 runs, 0 runs/s");
         assert_eq!(
-            line(0, 10, Duration::from_secs(3)),
-            "0 of 10 runs, 0 runs/s"
+            line(800, 1.0, at(4)),
+            "100 %, 800 runs, 200 runs/s, 0 s left"
         );
-        assert_eq!(
-            line(12, 10, Duration::from_secs(4)),
-            "12 of 12 runs, 3 runs/s, 0 s left"
-        );
+    }
+
+    #[test]
+    fn a_budget_runs_out_with_time_and_not_with_work() {
+        let at = Duration::from_secs;
+        assert_eq!(share(5, u64::MAX, at(30), Some(at(60))), 0.5);
+        assert_eq!(share(5, 10, at(30), None), 0.5);
+        assert_eq!(share(0, 0, at(3), None), 0.0);
+        assert_eq!(share(1, 1, at(90), Some(at(60))), 1.0);
     }
 
     #[test]
@@ -149,6 +169,6 @@ mod tests {
 
     #[test]
     fn the_bar_has_a_valid_template() {
-        assert_eq!(bar(Duration::from_secs(3), 7).position(), 7);
+        assert_eq!(bar().length(), Some(BAR_LENGTH));
     }
 }
