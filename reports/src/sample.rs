@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 /// A cell that expected no loss and saw none: 240 runs, 180 of them exposed.
 pub fn kept(row: &str, faults: &str) -> Cell {
     Cell {
+        id: format!("{row}/{faults}"),
+        index: 0,
         row: row.to_string(),
         config: BTreeMap::from([("acks".to_string(), "all".to_string())]),
         application: "commit-after-processing".to_string(),
@@ -37,6 +39,7 @@ pub fn kept(row: &str, faults: &str) -> Cell {
         loss_rate: Some(0.0),
         loss_rate_upper_95: Some(0.0185),
         twin: None,
+        twin_id: None,
         messages: MessageCounts {
             sent: 90_000,
             acked: 90_000,

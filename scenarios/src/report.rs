@@ -96,6 +96,12 @@ pub enum CellVerdict {
 /// One cell: a row's configuration under one fault family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
+    /// What tells the cell from all others of its suite.
+    #[serde(default)]
+    pub id: String,
+    /// Its place in the suite, from 0; shards leave gaps.
+    #[serde(default)]
+    pub index: usize,
     /// Name of the row.
     pub row: String,
     /// What the row sets, Kafka's names.
@@ -135,6 +141,9 @@ pub struct Cell {
     pub loss_rate_upper_95: Option<f64>,
     /// The weaker twin under the same plans.
     pub twin: Option<Twin>,
+    /// Id of the weaker twin, in this report or in another shard's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin_id: Option<String>,
     /// Messages of all runs, by verdict.
     pub messages: MessageCounts,
     /// Losses by mechanism; `unexplained` where none applies.

@@ -130,7 +130,7 @@ impl Suite {
     }
 
     /// One cell.
-    pub(super) fn cell(
+    pub(crate) fn cell(
         &self,
         row: &Row,
         point: &Point,

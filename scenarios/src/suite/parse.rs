@@ -3,7 +3,7 @@
 //! Every key is known here; an unknown one is an error, as is a Kafka property that nobody knows. A
 //! property that Kafka knows and the simulation does not read is a warning: it changes nothing.
 
-use super::{Canary, Load, Point, Row, Suite, SuiteError, explain};
+use super::{Canary, Load, Point, Row, Suite, SuiteError};
 use crate::model::Application;
 use everyack_broker::bug::Bug;
 use everyack_broker::config::{Class, Scope, classify};
