@@ -59,6 +59,11 @@ fn suites() -> Vec<Entry> {
                 rows.len(),
                 suite.seeds
             );
+            let claims: Vec<String> = suite
+                .rows
+                .iter()
+                .map(|row| format!("{}: {}", row.name, row.claim))
+                .collect();
             Entry {
                 text: paragraph(&suite.name, &size, &claims.join("\n    ")),
                 json: json!({
