@@ -68,12 +68,13 @@ impl Channel {
     }
 
     fn progress(&mut self, env: &mut Env<'_>) {
-        if let (true, Some(conn), Some(request)) = (self.connected, self.conn, self.waiting.take())
-        {
-            let correlation = self.next_correlation;
-            self.next_correlation = self.next_correlation.wrapping_add(1);
-            self.in_flight = Some(correlation);
-            env.send(conn, Frame::Request(correlation, request));
+        if let Some(conn) = self.conn.filter(|_| self.connected) {
+            if let Some(request) = self.waiting.take() {
+                let correlation = self.next_correlation;
+                self.next_correlation = self.next_correlation.wrapping_add(1);
+                self.in_flight = Some(correlation);
+                env.send(conn, Frame::Request(correlation, request));
+            }
         } else if self.conn.is_none() && self.waiting.is_some() && env.now >= self.reconnect_at {
             self.conn = Some(env.connect(self.peer));
         }

@@ -8,8 +8,8 @@
 //!    seen: refused (P20, P03, P02), waiting at a broker that died (P19), else on its way (P02 behind
 //!    a refusal, P01);
 //! 2. a record that the next leader without it had held and lost with its power: S01 when no other
-//!    broker ever had a copy by assignment (RF 1), R05 when that leader was the whole ISR while another
-//!    replica still held the record, else S02;
+//!    broker ever had a copy by assignment (RF 1), R05 when that leader was the whole ISR while a
+//!    replica that never lost power still held the record, else S02;
 //! 3. a record that was committed (the high watermark had passed it) or promised by acks=all, and
 //!    passed over by an unclean election: R04 when the old leader lived on, else R03 when the ISR had
 //!    several members, else R02;
@@ -276,9 +276,15 @@ impl<'a> Attribution<'a> {
         let alone = self
             .isr_before(id, new_epoch)
             .is_some_and(|isr| isr.len() == 1 && NodeId::of_broker(isr[0]) == new_leader);
+        // A copy that no power loss has touched; one that survived in some pages is luck.
         let copy_elsewhere = replicas.iter().any(|&broker| {
             let node = NodeId::of_broker(broker);
-            node != new_leader && self.holds(id, node, append, elected_at)
+            let kept_power = !self.faults().any(|(at, n, fault)| {
+                n == node
+                    && (append.at..=elected_at).contains(&at)
+                    && matches!(fault, FaultEvent::PowerLost { .. })
+            });
+            node != new_leader && kept_power && self.holds(id, node, append, elected_at)
         });
         if alone && copy_elsewhere {
             Mechanism::R05

@@ -123,7 +123,7 @@ impl Cluster {
                     let engine = Producer::new(config.clone(), bootstrap.clone(), bug);
                     Node::Producer(Box::new(engine))
                 }),
-                main: entry.main,
+                main: std::rc::Rc::new(entry.main),
             }));
         }
         let mut properties = spec.properties.consumer.clone();
@@ -148,7 +148,7 @@ impl Cluster {
                     let engine = Consumer::new(config.clone(), bootstrap.clone(), bug);
                     Node::Consumer(Box::new(engine))
                 }),
-                main: entry.main,
+                main: std::rc::Rc::new(entry.main),
             }));
         }
     }
@@ -208,6 +208,9 @@ impl Cluster {
         broker: BrokerId,
         partition: i32,
     ) -> Option<&'k Partition> {
+        if broker == NO_BROKER {
+            return None;
+        }
         kernel
             .process(NodeId::of_broker(broker))?
             .broker()?
@@ -351,6 +354,9 @@ impl Cluster {
         let shard = partition_for(&self.group, self.offsets_partitions);
         let id = TopicPartition::new(OFFSETS, shard);
         let coordinator = self.image(kernel).partition(id)?.leader;
+        if coordinator == NO_BROKER {
+            return None;
+        }
         let broker = kernel.process(NodeId::of_broker(coordinator))?.broker()?;
         let high_watermark = broker.replicas()?.partition(id)?.log.high_watermark;
         broker

@@ -99,6 +99,28 @@ impl Injector {
         &self.struck
     }
 
+    /// Looks again, while an outage lasts, whether a record has come to where a cut can take it: what a
+    /// cut puts at risk is appended after it began.
+    pub fn look_for_exposure(&mut self, cluster: &Cluster, world: &World<Node>) {
+        let kernel = world.kernel();
+        for struck in self.struck.iter_mut().filter(|s| !s.exposed) {
+            let what = self.plan.faults[struck.fault].what;
+            let is_cut = matches!(
+                what,
+                What::CutFromFollowers { .. } | What::CutFromController { .. }
+            );
+            if !is_cut || self.states[struck.fault] != State::Struck {
+                continue;
+            }
+            struck.exposed = struck.nodes.iter().any(|n| {
+                (0..cluster.assignment.len() as i32).any(|p| {
+                    let own = cluster.replica(&kernel, *n as BrokerId, p);
+                    own.is_some_and(|r| r.is_leader()) && !cluster.is_copied(&kernel, p)
+                })
+            });
+        }
+    }
+
     /// Whether the plan did what it is there for: some fault other than a preparation has struck.
     pub fn has_fired(&self) -> bool {
         self.struck.iter().any(|s| {

@@ -310,6 +310,7 @@ impl<'a> Run<'a> {
                 }
             }
             Phase::Faults { since } => {
+                self.injector.look_for_exposure(&self.cluster, &self.world);
                 let spread = self.spec.workload.spread_ms;
                 let faults = self.spec.plan.faults.len();
                 let longest = self.timeouts.fault_phase_ms(self.family, spread, faults);
@@ -413,10 +414,11 @@ impl<'a> Run<'a> {
         let result = RunResult {
             outcome,
             messages,
-            losses,
             anomalies: std::mem::take(&mut self.anomalies),
             fired: no_fault || self.injector.has_fired(),
-            exposed: no_fault || struck.iter().any(|s| s.exposed),
+            // What was lost had been where the fault could take it.
+            exposed: no_fault || !losses.is_empty() || struck.iter().any(|s| s.exposed),
+            losses,
             faults: struck,
             marks: self.marks.names(),
             unavailable_ms: self.history.longest_gap() / MILLIS,

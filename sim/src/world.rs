@@ -211,7 +211,7 @@ impl<P: Process + 'static> World<P> {
             );
             let parts = (
                 context,
-                started.spec.main,
+                Rc::clone(&started.spec.main),
                 started.spec.name.clone(),
                 started.host_node,
             );
@@ -523,3 +523,6 @@ fn sent(
         Err(error) => ClientEvent::SendFailed(message, error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

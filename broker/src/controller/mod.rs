@@ -1,6 +1,7 @@
 //! The controller: registration and fencing of brokers, elections, ISR changes, leader moves.
 //!
-//! - [`record`] what the metadata log consists of; [`image`] what it adds up to, in every broker too
+//! - [`record`] what the metadata log consists of, [`record_codec`] its bytes; [`image`] what it adds
+//!   up to, in every broker too
 //! - [`controller`] the process: its queue, its sessions, its purgatory
 //! - `replication` and `partition_change` the rules of elections and ISRs; `heartbeat` those of
 //!   sessions and controlled shutdowns
@@ -12,9 +13,11 @@ mod heartbeat;
 pub mod image;
 mod partition_change;
 pub mod record;
+pub mod record_codec;
 mod replication;
 
 pub use admin::*;
 pub use controller::Controller;
 pub use image::*;
 pub use record::*;
+pub use record_codec::RecordError;

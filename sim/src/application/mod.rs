@@ -27,9 +27,12 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// An application's code. An `Err` ends the process, and a supervisor starts it again, with a new
-/// client, after [`crate::world::RESTART_DELAY`].
-pub type Main = fn(Context) -> Pin<Box<dyn Future<Output = Result<(), ClientError>>>>;
+/// A start of an application. `Ok` ends its process; an `Err` does too, and a supervisor starts it
+/// again, with a new client, after [`crate::world::RESTART_DELAY`].
+pub type Run = Pin<Box<dyn Future<Output = Result<(), ClientError>>>>;
+
+/// An application's code.
+pub type Main = Rc<dyn Fn(Context) -> Run>;
 
 /// What all applications of a run are told.
 #[derive(Debug, Clone)]

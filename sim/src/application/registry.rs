@@ -1,6 +1,6 @@
 //! The applications that a spec can name.
 
-use super::{Main, consumers, producers};
+use super::{Context, Run, consumers, producers};
 
 /// An application of the registry.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +10,7 @@ pub struct Entry {
     /// What it does, in one sentence.
     pub about: &'static str,
     /// Its code.
-    pub main: Main,
+    pub main: fn(Context) -> Run,
 }
 
 /// Producer applications.

@@ -7,6 +7,10 @@
 //! the file held when the sync was *called*; what is written meanwhile stays dirty. The device works
 //! on one sync at a time.
 //!
+//! A truncation holds at once, on the device too. File systems with one ordered journal (ext4, XFS)
+//! commit it with the next sync of any file, and Kafka syncs a checkpoint right behind each truncation;
+//! cut bytes that came back under such a checkpoint would be a state that no disk of theirs shows.
+//!
 //! A power loss keeps what was synced and, if asked to, a drawn part of the rest: nothing, all, a
 //! prefix, any subset of 4 KiB pages, or pages torn at 512-byte sectors. A file then ends behind its
 //! last surviving page; what is missing before it reads as zeros.
@@ -15,11 +19,12 @@
 //! own (a drawn power loss covers its outcomes), older versions of a page surviving instead of the
 //! newest, directories as entries of their parent, quotas, hard links, sparse writes.
 
+mod power;
+
 use everyack_broker::disk::{Disk, DiskError, FileId};
 use everyack_broker::env::{Stream, SyncToken};
 use everyack_broker::time::{MICROS, MILLIS, Nanos};
 
-use crate::fault::Unsynced;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -40,39 +45,31 @@ pub const SYNC_CLEAN: Nanos = 10 * MICROS;
 /// Index into [`SimDisk::inodes`].
 type Ino = u32;
 
-/// An earlier version of a file, told relative to the cached content: its first `same` bytes are
-/// the cached ones, then comes `tail`, which the cache no longer has.
-#[derive(Debug, Clone, Default)]
+/// An earlier version of a file, told relative to the cached content: it is the cached content's
+/// first `same` bytes.
+#[derive(Debug, Clone, Copy, Default)]
 struct Image {
     same: usize,
-    tail: Vec<u8>,
 }
 
 impl Image {
     fn of(content: &[u8]) -> Image {
         Image {
             same: content.len(),
-            tail: Vec::new(),
         }
     }
 
-    /// The cache is about to lose everything behind `len`; what this version has of it is kept.
-    fn keep_before_truncation(&mut self, content: &[u8], len: usize) {
-        if self.same > len {
-            self.tail
-                .splice(0..0, content[len..self.same].iter().copied());
-            self.same = len;
-        }
+    /// The file is cut to `len` bytes.
+    fn truncate(&mut self, len: usize) {
+        self.same = self.same.min(len);
     }
 
     fn bytes(&self, content: &[u8]) -> Vec<u8> {
-        let mut bytes = content[..self.same].to_vec();
-        bytes.extend_from_slice(&self.tail);
-        bytes
+        content[..self.same].to_vec()
     }
 
     fn equals(&self, content: &[u8]) -> bool {
-        self.same == content.len() && self.tail.is_empty()
+        self.same == content.len()
     }
 }
 
@@ -158,31 +155,6 @@ struct PendingSync {
     /// `None` once the process is gone: the device finishes all the same, nobody hears of it.
     owner: Option<(Owner, SyncToken)>,
     target: SyncTarget,
-}
-
-/// What survives a power loss of that which no sync covered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Survival {
-    Nothing,
-    Everything,
-    Prefix,
-    Pages,
-    TornPages,
-}
-
-impl Survival {
-    fn draw(unsynced: Unsynced, rng: &mut Stream) -> Survival {
-        match unsynced {
-            Unsynced::Gone => Survival::Nothing,
-            Unsynced::Drawn => match rng.below(5) {
-                0 => Survival::Nothing,
-                1 => Survival::Everything,
-                2 => Survival::Prefix,
-                3 => Survival::Pages,
-                _ => Survival::TornPages,
-            },
-        }
-    }
 }
 
 /// What a write or a sync is about to do, for the fault hook.
@@ -308,7 +280,7 @@ impl SimDisk {
         if len >= inode.content.len() {
             return;
         }
-        inode.durable.keep_before_truncation(&inode.content, len);
+        inode.durable.truncate(len);
         for sync in &mut self.pending {
             if let SyncTarget::File {
                 ino: synced,
@@ -316,7 +288,7 @@ impl SimDisk {
             } = sync.target
                 && synced == ino
             {
-                image.keep_before_truncation(&inode.content, len);
+                image.truncate(len);
             }
         }
         inode.content.truncate(len);
@@ -401,48 +373,6 @@ impl SimDisk {
         });
     }
 
-    /// The power goes: afterwards cache and device hold the same. Answers the bytes of visible
-    /// files that no sync covered, and how many of these the device kept all the same.
-    pub fn power_loss(&mut self, unsynced: Unsynced) -> (u64, u64) {
-        let mut rng = self.rng.clone();
-        let survival = Survival::draw(unsynced, &mut rng);
-        self.pending.clear();
-        self.started.clear();
-        self.busy_until = 0;
-
-        let journal = std::mem::take(&mut self.journal);
-        let prefix = rng.below(journal.len() as u64 + 1) as usize;
-        for (index, (_, change)) in journal.iter().enumerate() {
-            let kept = match survival {
-                Survival::Nothing => false,
-                Survival::Everything => true,
-                Survival::Prefix => index < prefix,
-                Survival::Pages | Survival::TornPages => rng.chance(1, 2),
-            };
-            if kept {
-                change.apply(&mut self.durable_names);
-            }
-        }
-
-        let (mut lost_from, mut kept_in_all) = (0, 0);
-        let visible: Vec<Ino> = self.names.values().copied().collect();
-        for ino in 0..self.inodes.len() as Ino {
-            let Some(inode) = &mut self.inodes[ino as usize] else {
-                continue;
-            };
-            let dirty = (inode.content.len() - inode.durable.same) as u64;
-            let kept = survive(inode, survival, &mut rng);
-            if visible.contains(&ino) {
-                lost_from += dirty;
-                kept_in_all += kept;
-            }
-        }
-        self.names = self.durable_names.clone();
-        self.rng = rng;
-        self.sweep();
-        (lost_from, kept_in_all)
-    }
-
     /// Frees the inodes that no name, no pending change or sync and no handle refers to.
     fn sweep(&mut self) {
         let mut used: Vec<bool> = self
@@ -469,88 +399,6 @@ impl SimDisk {
             }
         }
     }
-}
-
-/// Turns the file into what the device holds after the power loss; answers how many of its dirty
-/// bytes survived.
-fn survive(inode: &mut Inode, survival: Survival, rng: &mut Stream) -> u64 {
-    let same = inode.durable.same;
-    let len = inode.content.len();
-    let mut kept = 0;
-    if !inode.durable.equals(&inode.content) {
-        match survival {
-            Survival::Nothing => inode.content = inode.durable.bytes(&inode.content),
-            Survival::Everything => kept = len - same,
-            Survival::Prefix | Survival::Pages | Survival::TornPages => {
-                let pieces = draw_pieces(same, len, survival, rng);
-                // A truncation that no sync covered is a change of its own: it may be lost while
-                // pages written after it survive. A prefix keeps what came first, the truncation.
-                let truncated = inode.durable.tail.is_empty()
-                    || match survival {
-                        Survival::Prefix => !pieces.is_empty() || rng.chance(1, 2),
-                        _ => rng.chance(1, 2),
-                    };
-                let mut survived = if truncated {
-                    inode.content[..same].to_vec()
-                } else {
-                    inode.durable.bytes(&inode.content)
-                };
-                for (from, to) in pieces {
-                    if survived.len() < to {
-                        survived.resize(to, 0);
-                    }
-                    survived[from..to].copy_from_slice(&inode.content[from..to]);
-                    kept += to - from.max(same);
-                }
-                inode.content = survived;
-            }
-        }
-    }
-    inode.durable = Image::of(&inode.content);
-    kept as u64
-}
-
-/// The byte ranges of the dirty part `same..len` that reached the device, page by page or, where a
-/// page is torn, sector by sector.
-fn draw_pieces(
-    same: usize,
-    len: usize,
-    survival: Survival,
-    rng: &mut Stream,
-) -> Vec<(usize, usize)> {
-    let mut pieces = Vec::new();
-    if len == same {
-        return pieces;
-    }
-    let first = same / PAGE_BYTES;
-    let pages = len.div_ceil(PAGE_BYTES) - first;
-    let prefix = rng.below(pages as u64 + 1) as usize;
-    for index in 0..pages {
-        let start = (first + index) * PAGE_BYTES;
-        let end = (start + PAGE_BYTES).min(len);
-        let whole = match survival {
-            Survival::Prefix => index < prefix,
-            Survival::Pages => rng.chance(1, 2),
-            Survival::TornPages => match rng.below(3) {
-                0 => true,
-                1 => false,
-                _ => {
-                    for sector in (start..end).step_by(SECTOR_BYTES) {
-                        let sector_end = (sector + SECTOR_BYTES).min(end);
-                        if sector_end > same && rng.chance(1, 2) {
-                            pieces.push((sector, sector_end));
-                        }
-                    }
-                    false
-                }
-            },
-            Survival::Nothing | Survival::Everything => unreachable!("drawn from partial modes"),
-        };
-        if whole {
-            pieces.push((start, end));
-        }
-    }
-    pieces
 }
 
 /// The files that one process has open. Handle numbers are never reused on a node, so that a handle
@@ -716,3 +564,6 @@ impl Disk for DiskHandle<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

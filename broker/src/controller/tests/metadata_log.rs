@@ -191,3 +191,57 @@ fn the_versions_on_offer_are_those_of_the_controller_listener() {
     let keys: Vec<i16> = answer.apis.iter().map(|(key, _, _)| *key).collect();
     assert_eq!(keys, vec![1, 18, 56, 62, 63, 67]);
 }
+
+#[test]
+fn a_sync_commits_only_what_was_appended_before_it_began() {
+    let mut world = World::with_three_brokers(false);
+    let mut send = |partition: i32, leader: BrokerId, isr: &[BrokerId]| {
+        let proposal = AlterPartition {
+            partition,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            new_isr: isr.iter().map(|id| (*id, -1)).collect(),
+        };
+        let request = AlterPartitionRequest {
+            broker: leader,
+            broker_epoch: world.epochs[&leader],
+            topics: vec![(TOPIC, vec![proposal])],
+        };
+        let correlation = world.send(Request::AlterPartition(request));
+        world.run_for(SYNC_TIME / 2);
+        correlation
+    };
+    let first = send(0, 0, &[0, 1]);
+    let second = send(1, 1, &[1, 2]);
+    world.run_for(SYNC_TIME / 2);
+    assert!(world.answer(first).is_some());
+    assert!(world.answer(second).is_none());
+    let end = world.controller.log().unwrap().end_offset();
+    assert_eq!(world.controller.log().unwrap().high_watermark(), end - 1);
+    world.run_for(SYNC_TIME);
+    assert!(world.answer(second).is_some());
+}
+
+#[test]
+fn a_controller_whose_log_cannot_be_made_durable_ends_without_an_answer() {
+    let mut world = World::with_three_brokers(false);
+    let request = AllocateProducerIdsRequest {
+        broker: 0,
+        broker_epoch: world.epochs[&0],
+    };
+    let asked = world.send(Request::AllocateProducerIds(request));
+    world.run_for(MILLIS);
+    let (at, token) = world
+        .events
+        .iter()
+        .find_map(|(at, input)| match input {
+            Input::Synced(token, _) => Some((*at, *token)),
+            _ => None,
+        })
+        .expect("a sync under way");
+    let failed = Input::Synced(token, Err(crate::disk::DiskError::Io));
+    world.events.insert(at, failed);
+    world.run_for(10 * MILLIS);
+    assert!(world.halted);
+    assert!(world.answer(asked).is_none());
+}

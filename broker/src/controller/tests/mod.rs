@@ -47,6 +47,7 @@ struct World {
     facts: Vec<Fact>,
     answers: Vec<(ConnId, i32, Response)>,
     closed: Vec<ConnId>,
+    halted: bool,
     next_correlation: i32,
     epochs: BTreeMap<BrokerId, BrokerEpoch>,
 }
@@ -64,6 +65,7 @@ impl World {
             facts: Vec::new(),
             answers: Vec::new(),
             closed: Vec::new(),
+            halted: false,
             next_correlation: 0,
             epochs: BTreeMap::new(),
         };
@@ -114,6 +116,7 @@ impl World {
                 Output::Timer(at, token) => self.schedule(at.max(self.now), Input::Timer(token)),
                 Output::Serve(queue, cost) => self.schedule(self.now + cost, Input::Serve(queue)),
                 Output::Close(conn) => self.closed.push(conn),
+                Output::Halt => self.halted = true,
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -125,7 +128,7 @@ impl World {
     fn run_for(&mut self, duration: Nanos) {
         let end = self.now + duration;
         while let Some(entry) = self.events.first_entry() {
-            if entry.key().0 > end {
+            if entry.key().0 > end || self.halted {
                 break;
             }
             let ((at, _), input) = entry.remove_entry();

@@ -270,3 +270,22 @@ fn a_planned_move_to_a_replica_that_is_fenced_or_out_of_sync_does_nothing() {
     world.run_for(10 * MILLIS);
     assert_eq!(world.state(0), before);
 }
+
+/// The settings of the controller count, and they may be others when it starts again.
+#[test]
+fn partitions_left_without_leader_are_retried_every_unclean_election_interval() {
+    let mut world = World::with_three_brokers(false);
+    fence_all_but_last(&mut world);
+    world.heartbeat(2);
+    assert_eq!(world.state(0).leader, NO_BROKER);
+    let epochs = world.epochs.clone();
+    let mut again = World::start(config(true), topics(), world.disk);
+    again.epochs = epochs;
+    again.pass(298 * SECONDS, &[2]);
+    assert_eq!(again.state(0).leader, NO_BROKER);
+    again.pass(4 * SECONDS, &[2]);
+    assert_eq!(
+        (again.state(0).leader, again.state(0).recovering),
+        (2, true)
+    );
+}
