@@ -2,6 +2,7 @@
 //! is still missing.
 
 use crate::text::{count, counted, listed};
+use everyack_scenarios::failure::TESTBED;
 use everyack_scenarios::report::{Cell, CellVerdict, Expected};
 use everyack_sim::mechanism::Mechanism;
 
@@ -40,6 +41,9 @@ pub fn expectation(cell: &Cell) -> String {
 
 /// What the runs showed, as a sentence without its full stop.
 pub fn observation(cell: &Cell) -> String {
+    if cell.runs == 0 {
+        return "no run".to_string();
+    }
     if cell.exposed == 0 && cell.runs_with_loss == 0 {
         return format!(
             "in none of {} ({} fired) was a record where the fault could take it",
@@ -64,6 +68,13 @@ pub fn observation(cell: &Cell) -> String {
         count(cell.runs_with_loss),
         verdicts(cell)
     )
+}
+
+/// Runs of this cell that the testbed could not judge (they hit a limit or panicked) were saved.
+pub fn testbed_failed(cell: &Cell) -> bool {
+    cell.witnesses
+        .iter()
+        .any(|witness| witness.mechanism == TESTBED)
 }
 
 /// Messages that broke the promise, by verdict: `12 LOST, 3 SKIPPED`.
@@ -151,13 +162,13 @@ pub fn configuration(cell: &Cell) -> String {
     parts.join(", ")
 }
 
-/// Whether the cell alone fails a campaign: a broken promise always, a missing witness where the
-/// runner demanded one, an unexposed cell where `demanding` says that witnesses are demanded.
+/// Whether the cell alone fails a campaign: a broken promise always, missing evidence where
+/// `demanding` says that witnesses and exposure are demanded.
 pub fn fails(cell: &Cell, demanding: bool) -> bool {
     match cell.verdict {
-        CellVerdict::Broken | CellVerdict::NoWitness => true,
-        CellVerdict::NotExposed | CellVerdict::Inconclusive => demanding,
-        CellVerdict::Kept | CellVerdict::LostAsExpected => false,
+        CellVerdict::Broken => true,
+        CellVerdict::NoWitness | CellVerdict::NotExposed => demanding,
+        CellVerdict::Kept | CellVerdict::LostAsExpected | CellVerdict::Inconclusive => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! random ids, so that the same work gives the same bytes.
 
 use crate::cell;
+use everyack_scenarios::failure::TESTBED;
 use everyack_scenarios::report::{Cell, CellVerdict, Report};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
@@ -38,7 +39,14 @@ pub fn render(report: &Report, demanding: bool) -> String {
 
 fn test_case(cell: &Cell, row: &str, demanding: bool) -> TestCase {
     let evidence = evidence(cell);
-    let status = if cell::fails(cell, demanding) {
+    let status = if cell::testbed_failed(cell) {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status
+            .set_type(TESTBED)
+            .set_message(message(cell))
+            .set_description(evidence.as_str());
+        status
+    } else if cell::fails(cell, demanding) {
         failure(verdict_word(cell), &message(cell), &evidence)
     } else if matches!(
         cell.verdict,
@@ -52,7 +60,10 @@ fn test_case(cell: &Cell, row: &str, demanding: bool) -> TestCase {
     };
     let mut case = TestCase::new(cell.faults.as_str(), status);
     case.set_classname(row);
-    if !cell::fails(cell, demanding) {
+    if matches!(
+        case.status,
+        TestCaseStatus::Success { .. } | TestCaseStatus::Skipped { .. }
+    ) {
         case.set_system_out(evidence);
     }
     case
@@ -139,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_broken_cell_fails_with_its_evidence_and_the_command_that_replays_it() {
-        let xml = render(&sample::every_kind(), false);
+        let xml = render(&sample::every_kind(), true);
         assert!(xml.contains("<failure"), "{xml}");
         assert!(xml.contains(r#"type="broken""#), "{xml}");
         assert!(
@@ -167,6 +178,17 @@ mod tests {
         for volatile in ["timestamp=", "uuid=", " time="] {
             assert!(!xml.contains(volatile), "{volatile} in {xml}");
         }
+    }
+
+    #[test]
+    fn a_cell_in_which_the_testbed_failed_is_an_error_and_not_a_verdict() {
+        let mut cell = sample::kept("acks=all", "none");
+        cell.witnesses = vec![sample::witness(TESTBED, "none")];
+        let xml = render(&sample::report(vec![cell]), false);
+        assert!(
+            xml.contains(r#"type="testbed""#) && xml.contains("<error"),
+            "{xml}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::cell;
 use crate::text::{count, split_long, wrap, wrap_hyphens};
 use comfy_table::{Attribute, Cell as TableCell, Color, LineStyle, Table, TableStyle};
+use everyack_scenarios::failure::TESTBED;
 use everyack_scenarios::report::{Cell, CellVerdict, Expected};
 
 /// Width that a row's name may take before it wraps.
@@ -21,18 +22,18 @@ const RULED: TableStyle = TableStyle::new()
 /// How a cell is coloured, where colour was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shade {
+    /// Nothing was exposed, or nothing ran: says nothing.
+    Grey,
     /// Nothing was lost where nothing may be.
     Kept,
     /// Lost, as expected.
     Lost,
-    /// A promise was broken.
-    Broken,
-    /// The testbed owes a witness.
-    Missing,
     /// Undecided.
     Open,
-    /// Nothing was exposed: says nothing.
-    Grey,
+    /// The testbed owes a witness, or failed.
+    Missing,
+    /// A promise was broken.
+    Broken,
 }
 
 /// What stands in the matrix for a cell: short lines and their shade.
@@ -43,6 +44,9 @@ pub fn entry(cell: &Cell) -> (Vec<String>, Shade) {
         .iter()
         .map(|mechanism| mechanism.id())
         .collect();
+    if cell.runs == 0 {
+        return (vec!["no run".to_string()], Shade::Grey);
+    }
     let (mut lines, shade) = match cell.verdict {
         CellVerdict::Kept => (vec![format!("kept {ratio}")], Shade::Kept),
         CellVerdict::Broken => (vec![format!("BROKEN {ratio}")], Shade::Broken),
@@ -53,15 +57,22 @@ pub fn entry(cell: &Cell) -> (Vec<String>, Shade) {
                 _ => ("open", Shade::Open),
             };
             let mut lines = match cell.runs_with_loss {
+                0 if cell.exposed == 0 => vec!["0 exposed".to_string()],
                 0 => vec![format!("kept {ratio}")],
                 _ => lost(),
             };
-            lines.push(word.to_string());
-            lines.extend(id_lines(&lacking));
+            if !lacking.is_empty() {
+                lines.push(word.to_string());
+                lines.extend(id_lines(&lacking));
+            }
             (lines, shade)
         }
         CellVerdict::NotExposed => (vec!["not exposed".to_string()], Shade::Grey),
     };
+    if cell::testbed_failed(cell) {
+        lines.push(TESTBED.to_string());
+        return (lines, shade.max(Shade::Missing));
+    }
     if cell.writes_stop || cell.reads_stop {
         lines.extend(stops(cell).lines().map(str::to_string));
     }
@@ -266,6 +277,11 @@ pub fn legend(cells: &[Cell]) -> Vec<(&'static str, &'static str)> {
         "theory says that this mechanism may lose here; too few runs to demand that one shows it",
     );
     add(
+        cells.iter().any(cell::testbed_failed),
+        TESTBED,
+        "some runs hit a limit or panicked: everyack itself failed there, and says nothing of Kafka",
+    );
+    add(
         any(CellVerdict::NotExposed),
         "not exposed",
         "in no run was a record where the fault could take it: says nothing",
@@ -324,6 +340,30 @@ mod tests {
         let mut cell = sample::kept("r", "f");
         (cell.verdict, cell.exposed) = (CellVerdict::NotExposed, 0);
         assert_eq!(entry(&cell), (vec!["not exposed".to_string()], Shade::Grey));
+    }
+
+    #[test]
+    fn a_run_that_the_testbed_failed_is_never_hidden_behind_a_verdict() {
+        let mut cell = sample::kept("r", "f");
+        cell.witnesses = vec![sample::witness(TESTBED, "f")];
+        assert_eq!(
+            entry(&cell),
+            (
+                vec!["kept 0/180".to_string(), TESTBED.to_string()],
+                Shade::Missing
+            )
+        );
+        cell.verdict = CellVerdict::Inconclusive;
+        cell.exposed = 0;
+        assert_eq!(entry(&cell).0, ["0 exposed", TESTBED]);
+        assert!(legend(&[cell]).iter().any(|(word, _)| *word == TESTBED));
+    }
+
+    #[test]
+    fn a_cell_that_never_ran_says_so() {
+        let mut cell = sample::kept("r", "f");
+        (cell.runs, cell.verdict) = (0, CellVerdict::Inconclusive);
+        assert_eq!(entry(&cell), (vec!["no run".to_string()], Shade::Grey));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const TOPIC: &str = "messages";
 const GROUP: &str = "group";
 
 /// The producer application: sends everything and looks at every callback.
-pub const PRODUCER_APPLICATION: &str = "checked-callbacks";
+pub const PRODUCER_APPLICATION: &str = "checks-results";
 
 /// Kernel events that a run may take for each request that its messages cost at most; reaching the
 /// bound is a failure of the testbed.
