@@ -2,6 +2,7 @@
 //! is still missing.
 
 use crate::text::{count, counted, listed};
+use everyack_scenarios::failure::TESTBED;
 use everyack_scenarios::report::{Cell, CellVerdict, Expected};
 use everyack_sim::mechanism::Mechanism;
 
@@ -40,6 +41,9 @@ pub fn expectation(cell: &Cell) -> String {
 
 /// What the runs showed, as a sentence without its full stop.
 pub fn observation(cell: &Cell) -> String {
+    if cell.runs == 0 {
+        return "no run".to_string();
+    }
     if cell.exposed == 0 && cell.runs_with_loss == 0 {
         return format!(
             "in none of {} ({} fired) was a record where the fault could take it",
@@ -64,6 +68,13 @@ pub fn observation(cell: &Cell) -> String {
         count(cell.runs_with_loss),
         verdicts(cell)
     )
+}
+
+/// Runs of this cell that the testbed could not judge (they hit a limit or panicked) were saved.
+pub fn testbed_failed(cell: &Cell) -> bool {
+    cell.witnesses
+        .iter()
+        .any(|witness| witness.mechanism == TESTBED)
 }
 
 /// Messages that broke the promise, by verdict: `12 LOST, 3 SKIPPED`.
@@ -95,9 +106,47 @@ pub fn rate(cell: &Cell) -> Option<String> {
     ))
 }
 
+/// Whether two cells stand in one row of the matrix: everything but the family is the same.
+pub fn same_row(a: &Cell, b: &Cell) -> bool {
+    a.row == b.row
+        && a.config == b.config
+        && a.application == b.application
+        && a.topology == b.topology
+}
+
+/// The row's name, and, where several configurations share it, what tells this one from the others.
+pub fn row_label(cell: &Cell, cells: &[Cell]) -> String {
+    let others: Vec<&Cell> = cells
+        .iter()
+        .filter(|other| other.row == cell.row && !same_row(other, cell))
+        .collect();
+    let mut parts: Vec<String> = Vec::new();
+    for (key, value) in &cell.config {
+        if others
+            .iter()
+            .any(|other| other.config.get(key) != Some(value))
+        {
+            parts.push(format!("{key}={value}"));
+        }
+    }
+    if others
+        .iter()
+        .any(|other| other.application != cell.application)
+    {
+        parts.push(cell.application.clone());
+    }
+    if others.iter().any(|other| other.topology != cell.topology) {
+        parts.push(counted(u64::from(cell.topology.brokers), "broker"));
+    }
+    match parts.is_empty() {
+        true => cell.row.clone(),
+        false => format!("{}: {}", cell.row, parts.join(", ")),
+    }
+}
+
 /// The cell's place: row and family.
-pub fn place(cell: &Cell) -> String {
-    format!("{} × {}", cell.row, cell.faults)
+pub fn place(cell: &Cell, cells: &[Cell]) -> String {
+    format!("{} × {}", row_label(cell, cells), cell.faults)
 }
 
 /// What the row sets, in one line of Kafka's own words.
@@ -113,13 +162,13 @@ pub fn configuration(cell: &Cell) -> String {
     parts.join(", ")
 }
 
-/// Whether the cell alone fails a campaign: a broken promise always, a missing witness where the
-/// runner demanded one, an unexposed cell where `demanding` says that witnesses are demanded.
+/// Whether the cell alone fails a campaign: a broken promise always, missing evidence where
+/// `demanding` says that witnesses and exposure are demanded.
 pub fn fails(cell: &Cell, demanding: bool) -> bool {
     match cell.verdict {
-        CellVerdict::Broken | CellVerdict::NoWitness => true,
-        CellVerdict::NotExposed | CellVerdict::Inconclusive => demanding,
-        CellVerdict::Kept | CellVerdict::LostAsExpected => false,
+        CellVerdict::Broken => true,
+        CellVerdict::NoWitness | CellVerdict::NotExposed => demanding,
+        CellVerdict::Kept | CellVerdict::LostAsExpected | CellVerdict::Inconclusive => false,
     }
 }
 
@@ -154,6 +203,17 @@ mod tests {
             "in none of 240 runs (12 fired) was a record where the fault could take it"
         );
         assert!(fails(&cell, true) && !fails(&cell, false));
+    }
+
+    #[test]
+    fn a_row_of_several_configurations_names_what_tells_them_apart() {
+        let one = sample::kept("acks", "none");
+        let mut two = sample::kept("acks", "none");
+        two.config.insert("acks".to_string(), "1".to_string());
+        let cells = [one, two, sample::kept("other", "none")];
+        assert_eq!(row_label(&cells[0], &cells), "acks: acks=all");
+        assert_eq!(row_label(&cells[1], &cells), "acks: acks=1");
+        assert_eq!(place(&cells[2], &cells), "other × none");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! random ids, so that the same work gives the same bytes.
 
 use crate::cell;
+use everyack_scenarios::failure::TESTBED;
 use everyack_scenarios::report::{Cell, CellVerdict, Report};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
@@ -9,16 +10,23 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 /// cell without them is then a failure, else it counts as skipped.
 pub fn render(report: &Report, demanding: bool) -> String {
     let mut out = quick_junit::Report::new(format!("everyack {}", report.suite));
-    let mut rows: Vec<&str> = Vec::new();
-    for cell in &report.cells {
-        if !rows.contains(&cell.row.as_str()) {
-            rows.push(&cell.row);
+    let mut rows: Vec<String> = Vec::new();
+    let labels: Vec<String> = report
+        .cells
+        .iter()
+        .map(|cell| cell::row_label(cell, &report.cells))
+        .collect();
+    for label in &labels {
+        if !rows.contains(label) {
+            rows.push(label.clone());
         }
     }
     for row in rows {
-        let mut suite = TestSuite::new(row);
-        for cell in report.cells.iter().filter(|cell| cell.row == row) {
-            suite.add_test_case(test_case(cell, demanding));
+        let mut suite = TestSuite::new(row.as_str());
+        for (cell, label) in report.cells.iter().zip(&labels) {
+            if *label == row {
+                suite.add_test_case(test_case(cell, &row, demanding));
+            }
         }
         out.add_test_suite(suite);
     }
@@ -29,9 +37,16 @@ pub fn render(report: &Report, demanding: bool) -> String {
         .expect("a report in memory always serialises")
 }
 
-fn test_case(cell: &Cell, demanding: bool) -> TestCase {
+fn test_case(cell: &Cell, row: &str, demanding: bool) -> TestCase {
     let evidence = evidence(cell);
-    let status = if cell::fails(cell, demanding) {
+    let status = if cell::testbed_failed(cell) {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status
+            .set_type(TESTBED)
+            .set_message(message(cell))
+            .set_description(evidence.as_str());
+        status
+    } else if cell::fails(cell, demanding) {
         failure(verdict_word(cell), &message(cell), &evidence)
     } else if matches!(
         cell.verdict,
@@ -44,8 +59,11 @@ fn test_case(cell: &Cell, demanding: bool) -> TestCase {
         TestCaseStatus::success()
     };
     let mut case = TestCase::new(cell.faults.as_str(), status);
-    case.set_classname(cell.row.as_str());
-    if !cell::fails(cell, demanding) {
+    case.set_classname(row);
+    if matches!(
+        case.status,
+        TestCaseStatus::Success { .. } | TestCaseStatus::Skipped { .. }
+    ) {
         case.set_system_out(evidence);
     }
     case
@@ -132,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_broken_cell_fails_with_its_evidence_and_the_command_that_replays_it() {
-        let xml = render(&sample::every_kind(), false);
+        let xml = render(&sample::every_kind(), true);
         assert!(xml.contains("<failure"), "{xml}");
         assert!(xml.contains(r#"type="broken""#), "{xml}");
         assert!(
@@ -160,6 +178,17 @@ mod tests {
         for volatile in ["timestamp=", "uuid=", " time="] {
             assert!(!xml.contains(volatile), "{volatile} in {xml}");
         }
+    }
+
+    #[test]
+    fn a_cell_in_which_the_testbed_failed_is_an_error_and_not_a_verdict() {
+        let mut cell = sample::kept("acks=all", "none");
+        cell.witnesses = vec![sample::witness(TESTBED, "none")];
+        let xml = render(&sample::report(vec![cell]), false);
+        assert!(
+            xml.contains(r#"type="testbed""#) && xml.contains("<error"),
+            "{xml}"
+        );
     }
 
     #[test]

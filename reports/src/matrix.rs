@@ -2,8 +2,9 @@
 //! families as the width asks for.
 
 use crate::cell;
-use crate::text::{count, wrap, wrap_hyphens};
+use crate::text::{count, split_long, wrap, wrap_hyphens};
 use comfy_table::{Attribute, Cell as TableCell, Color, LineStyle, Table, TableStyle};
+use everyack_scenarios::failure::TESTBED;
 use everyack_scenarios::report::{Cell, CellVerdict, Expected};
 
 /// Width that a row's name may take before it wraps.
@@ -21,18 +22,18 @@ const RULED: TableStyle = TableStyle::new()
 /// How a cell is coloured, where colour was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shade {
+    /// Nothing was exposed, or nothing ran: says nothing.
+    Grey,
     /// Nothing was lost where nothing may be.
     Kept,
     /// Lost, as expected.
     Lost,
-    /// A promise was broken.
-    Broken,
-    /// The testbed owes a witness.
-    Missing,
     /// Undecided.
     Open,
-    /// Nothing was exposed: says nothing.
-    Grey,
+    /// The testbed owes a witness, or failed.
+    Missing,
+    /// A promise was broken.
+    Broken,
 }
 
 /// What stands in the matrix for a cell: short lines and their shade.
@@ -43,6 +44,9 @@ pub fn entry(cell: &Cell) -> (Vec<String>, Shade) {
         .iter()
         .map(|mechanism| mechanism.id())
         .collect();
+    if cell.runs == 0 {
+        return (vec!["no run".to_string()], Shade::Grey);
+    }
     let (mut lines, shade) = match cell.verdict {
         CellVerdict::Kept => (vec![format!("kept {ratio}")], Shade::Kept),
         CellVerdict::Broken => (vec![format!("BROKEN {ratio}")], Shade::Broken),
@@ -53,15 +57,22 @@ pub fn entry(cell: &Cell) -> (Vec<String>, Shade) {
                 _ => ("open", Shade::Open),
             };
             let mut lines = match cell.runs_with_loss {
+                0 if cell.exposed == 0 => vec!["0 exposed".to_string()],
                 0 => vec![format!("kept {ratio}")],
                 _ => lost(),
             };
-            lines.push(word.to_string());
-            lines.extend(id_lines(&lacking));
+            if !lacking.is_empty() {
+                lines.push(word.to_string());
+                lines.extend(id_lines(&lacking));
+            }
             (lines, shade)
         }
         CellVerdict::NotExposed => (vec!["not exposed".to_string()], Shade::Grey),
     };
+    if cell::testbed_failed(cell) {
+        lines.push(TESTBED.to_string());
+        return (lines, shade.max(Shade::Missing));
+    }
     if cell.writes_stop || cell.reads_stop {
         lines.extend(stops(cell).lines().map(str::to_string));
     }
@@ -143,38 +154,29 @@ fn family_width(family: &str, cells: &[Cell]) -> usize {
 }
 
 fn rows(cells: &[Cell]) -> Vec<Row<'_>> {
-    let same = |a: &Cell, b: &Cell| {
-        a.row == b.row && a.application == b.application && a.topology == b.topology
-    };
     let mut rows: Vec<Row> = Vec::new();
     for cell in cells {
-        match rows.iter_mut().find(|row| same(row.cells[0], cell)) {
+        match rows
+            .iter_mut()
+            .find(|row| cell::same_row(row.cells[0], cell))
+        {
             Some(row) => row.cells.push(cell),
-            None => {
-                // A row that runs with several applications or clusters says which one this is.
-                let alone = cells
-                    .iter()
-                    .all(|other| other.row != cell.row || same(other, cell));
-                let label = if alone {
-                    cell.row.clone()
-                } else {
-                    format!(
-                        "{} ({}, {} brokers)",
-                        cell.row, cell.application, cell.topology.brokers
-                    )
-                };
-                let label = wrap(&label, ROW_WIDTH)
-                    .iter()
-                    .flat_map(|line| wrap_hyphens(line, ROW_WIDTH))
-                    .collect();
-                rows.push(Row {
-                    label,
-                    cells: vec![cell],
-                });
-            }
+            None => rows.push(Row {
+                label: label(cell, cells),
+                cells: vec![cell],
+            }),
         }
     }
     rows
+}
+
+fn label(cell: &Cell, cells: &[Cell]) -> Vec<String> {
+    let label = cell::row_label(cell, cells);
+    let lines = wrap(&label, ROW_WIDTH);
+    lines
+        .iter()
+        .flat_map(|line| split_long(line, ROW_WIDTH))
+        .collect()
 }
 
 fn table(rows: &[Row], families: &[&str], colour: bool) -> String {
@@ -275,6 +277,11 @@ pub fn legend(cells: &[Cell]) -> Vec<(&'static str, &'static str)> {
         "theory says that this mechanism may lose here; too few runs to demand that one shows it",
     );
     add(
+        cells.iter().any(cell::testbed_failed),
+        TESTBED,
+        "some runs hit a limit or panicked: everyack itself failed there, and says nothing of Kafka",
+    );
+    add(
         any(CellVerdict::NotExposed),
         "not exposed",
         "in no run was a record where the fault could take it: says nothing",
@@ -336,6 +343,30 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_the_testbed_failed_is_never_hidden_behind_a_verdict() {
+        let mut cell = sample::kept("r", "f");
+        cell.witnesses = vec![sample::witness(TESTBED, "f")];
+        assert_eq!(
+            entry(&cell),
+            (
+                vec!["kept 0/180".to_string(), TESTBED.to_string()],
+                Shade::Missing
+            )
+        );
+        cell.verdict = CellVerdict::Inconclusive;
+        cell.exposed = 0;
+        assert_eq!(entry(&cell).0, ["0 exposed", TESTBED]);
+        assert!(legend(&[cell]).iter().any(|(word, _)| *word == TESTBED));
+    }
+
+    #[test]
+    fn a_cell_that_never_ran_says_so() {
+        let mut cell = sample::kept("r", "f");
+        (cell.runs, cell.verdict) = (0, CellVerdict::Inconclusive);
+        assert_eq!(entry(&cell), (vec!["no run".to_string()], Shade::Grey));
+    }
+
+    #[test]
     fn refused_writes_stand_in_the_cell() {
         let mut cell = sample::kept("r", "f");
         cell.writes_stop = true;
@@ -356,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_name_with_several_applications_are_kept_apart() {
+    fn configurations_that_share_a_row_name_are_kept_apart() {
         let mut other = sample::broken("acks=all", "none");
         other.application = "auto-commit".to_string();
         let out = render(&[sample::kept("acks=all", "none"), other], 100, false);

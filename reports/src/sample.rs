@@ -150,6 +150,7 @@ pub fn every_kind() -> Report {
     (open.losses_by_mechanism, open.witnesses) = (BTreeMap::new(), vec![]);
     let mut grey = kept("acks=1, RF 3", "cluster-power-loss");
     (grey.verdict, grey.exposed) = (CellVerdict::NotExposed, 0);
+    grey.config.insert("acks".to_string(), "1".to_string());
     let mut stops = kept(
         "acks=all, min ISR 2, flushed every message",
         "two-isr-cut-from-controller",

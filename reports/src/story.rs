@@ -174,11 +174,11 @@ fn losses(losses: &[Loss], width: usize) -> String {
         let (id, why) = match mechanism {
             Some(mechanism) => {
                 let why = format!("{} [{}]", mechanism.sentence(), mechanism.source());
-                (mechanism.id(), why)
+                (format!("{}, {}", mechanism.id(), mechanism.name()), why)
             }
             None => (
-                "unexplained",
-                "nothing that happened accounts for it".to_string(),
+                "unexplained".to_string(),
+                "Nothing that happened accounts for it.".to_string(),
             ),
         };
         let losses_counted = counted(losses.len() as u64, "message");
@@ -294,7 +294,8 @@ mod tests {
         let places = [
             "Seed 0x2a, fault family leader-crash",
             "12.345678 s  broker 1",
-            "7 messages LOST: P04 the leader had the record",
+            "7 messages LOST: P04, leader died before replication",
+            Mechanism::P04.sentence(),
             "message 0 of producer 1, partition 0, acknowledged at offset 100",
             "- and 2 more",
             "1 message SKIPPED: unexplained",

@@ -40,6 +40,15 @@ pub fn campaign(report: &Report) -> String {
     }
     let as_promised =
         format!("{kept} kept every acknowledged message, {lost} lost some as theory says");
+    let failed = report
+        .cells
+        .iter()
+        .filter(|cell| cell::testbed_failed(cell))
+        .count();
+    if failed > 0 {
+        let failed = counted(failed as u64, "cell");
+        parts.insert(0, format!("the testbed itself failed in {failed}"));
+    }
     if report.canary.as_ref().is_some_and(|canary| !canary.caught) {
         parts.insert(
             0,

@@ -9,6 +9,9 @@ use everyack_sim::mechanism::Mechanism;
 /// Width that the output keeps, in characters, unless the terminal is known to be narrower.
 pub const WIDTH: usize = 100;
 
+/// Replay commands that the explanation of one cell names.
+const REPLAYS_SHOWN: usize = 3;
+
 /// How to print.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
@@ -70,44 +73,38 @@ fn head(report: &Report) -> String {
     title + &facts + "\n"
 }
 
-/// Broken cells, and those whose witness the testbed owes, explained.
+/// What is wrong, explained: broken cells, those whose witness the testbed owes, and those in which
+/// it failed.
 fn broken(report: &Report, style: Style) -> String {
-    let wrong = |cell: &&Cell| matches!(cell.verdict, CellVerdict::Broken | CellVerdict::NoWitness);
     let mut out = String::new();
-    for cell in report.cells.iter().filter(wrong) {
-        let word = if cell.verdict == CellVerdict::Broken {
-            "BROKEN"
-        } else {
-            "NO WITNESS"
+    for cell in &report.cells {
+        let word = match cell.verdict {
+            CellVerdict::Broken => "BROKEN",
+            CellVerdict::NoWitness => "NO WITNESS",
+            _ if cell::testbed_failed(cell) => "TESTBED FAILED",
+            _ => continue,
         };
-        out += &labelled(
-            &format!("{} ", paint(word, "1;31", style.colour)),
-            &cell::place(cell),
-            style.width,
-        );
+        let word = format!("{} ", paint(word, "1;31", style.colour));
+        out += &labelled(&word, &cell::place(cell, &report.cells), style.width);
         out += &labelled("  expected  ", &cell::expectation(cell), style.width);
         out += &labelled("  seen      ", &cell::observation(cell), style.width);
-        if !cell::lacking(cell).is_empty() && cell.verdict == CellVerdict::NoWitness {
-            let ids: Vec<&str> = cell::lacking(cell)
-                .iter()
-                .map(|mechanism| mechanism.id())
-                .collect();
-            out += &labelled(
-                "  missing   ",
-                &format!("a run that loses by {}", listed(&ids)),
-                style.width,
-            );
+        if cell.verdict == CellVerdict::NoWitness {
+            let lacking = cell::lacking(cell);
+            let ids: Vec<&str> = lacking.iter().map(|mechanism| mechanism.id()).collect();
+            let missing = format!("a run that loses by {}", listed(&ids));
+            out += &labelled("  missing   ", &missing, style.width);
         }
         if !cell.note.is_empty() {
             out += &labelled("  why       ", &cell.note, style.width);
         }
         out += &labelled("  with      ", &cell::configuration(cell), style.width);
-        for witness in &cell.witnesses {
-            out += &labelled(
-                "  replay    ",
-                &format!("{}  ({})", witness.command, witness.mechanism),
-                style.width,
-            );
+        for witness in cell.witnesses.iter().take(REPLAYS_SHOWN) {
+            let command = format!("{}  ({})", witness.command, witness.mechanism);
+            out += &labelled("  replay    ", &command, style.width);
+        }
+        if cell.witnesses.len() > REPLAYS_SHOWN {
+            let more = cell.witnesses.len() - REPLAYS_SHOWN;
+            out += &format!("            and {more} more in report.json\n");
         }
     }
     out
@@ -123,7 +120,12 @@ fn legend(report: &Report, style: Style) -> String {
         out += "\nHow messages are lost\n";
     }
     for mechanism in mechanisms {
-        let text = format!("{} [{}]", mechanism.sentence(), mechanism.source());
+        let text = format!(
+            "{}: {} [{}]",
+            mechanism.name(),
+            mechanism.sentence(),
+            mechanism.source()
+        );
         out += &labelled(&format!("  {:<5}", mechanism.id()), &text, style.width);
     }
     out
@@ -141,22 +143,19 @@ fn mechanisms(cells: &[Cell]) -> Vec<Mechanism> {
 
 /// Cells that lost as expected: rate and the commands that show it again.
 fn witnesses(report: &Report, style: Style) -> String {
-    let lossy = report.cells.iter().filter(|cell| {
-        !cell.witnesses.is_empty()
-            && !matches!(cell.verdict, CellVerdict::Broken | CellVerdict::NoWitness)
-    });
     let mut out = String::new();
-    for cell in lossy {
-        out += &labelled("  ", &cell::place(cell), style.width);
+    for cell in &report.cells {
+        let explained = matches!(cell.verdict, CellVerdict::Broken | CellVerdict::NoWitness);
+        if explained || cell::testbed_failed(cell) || cell.witnesses.is_empty() {
+            continue;
+        }
+        out += &labelled("  ", &cell::place(cell, &report.cells), style.width);
         if let Some(rate) = cell::rate(cell) {
             out += &labelled("      ", &rate, style.width);
         }
         for witness in &cell.witnesses {
-            out += &labelled(
-                &format!("      {}  ", witness.mechanism),
-                &witness.command,
-                style.width,
-            );
+            let label = format!("      {}  ", witness.mechanism);
+            out += &labelled(&label, &witness.command, style.width);
         }
     }
     if out.is_empty() {
@@ -178,7 +177,7 @@ fn paired(report: &Report, style: Style) -> String {
             .collect();
         let text = format!(
             "{}: {} of {} plans lose; with {}: {}",
-            cell::place(cell),
+            cell::place(cell, &report.cells),
             count(cell.batch.runs_with_loss),
             count(cell.batch.runs),
             weaker.join(", "),
@@ -286,14 +285,35 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_in_which_the_testbed_failed_is_explained_and_not_offered_as_a_loss() {
+        let mut cell = sample::kept("acks=1", "none");
+        cell.verdict = CellVerdict::Inconclusive;
+        cell.note = "no producer of that name, sim/src/cluster.rs:112".to_string();
+        cell.witnesses = vec![sample::witness("testbed", "none")];
+        let out = render(&sample::report(vec![cell]), Style::default());
+        assert!(out.contains("TESTBED FAILED acks=1 × none"), "{out}");
+        assert!(out.contains("why       no producer of that name"), "{out}");
+        assert!(!out.contains("See one happen"), "{out}");
+    }
+
+    #[test]
     fn each_mechanism_that_occurs_has_its_sentence_and_source_and_no_other() {
         let out = render(&sample::every_kind(), Style::default());
-        assert!(out.contains("[KAFKA-20554]"), "{out}");
-        assert!(
-            out.contains("  P06  with acks=0 or 1 a leader cut off from the controller"),
-            "{out}"
-        );
-        assert!(!out.contains("  S02  "), "{out}");
+        let flat = out.split_whitespace().collect::<Vec<_>>().join(" ");
+        for mechanism in [
+            Mechanism::P01,
+            Mechanism::P02,
+            Mechanism::P04,
+            Mechanism::P05,
+            Mechanism::P06,
+        ] {
+            assert!(
+                flat.contains(mechanism.sentence()),
+                "{mechanism:?} in {out}"
+            );
+            assert!(flat.contains(mechanism.source()), "{mechanism:?} in {out}");
+        }
+        assert!(!flat.contains(Mechanism::S02.sentence()), "{out}");
     }
 
     #[test]

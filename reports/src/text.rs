@@ -65,6 +65,21 @@ pub fn wrap_hyphens(name: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Breaks a line that is too wide behind its dots, hyphens and equals signs: the keys of Kafka are
+/// long words.
+pub fn split_long(line: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut out = String::new();
+    for part in line.split_inclusive(['.', '-', '=', ' ']) {
+        if !out.is_empty() && out.chars().count() + part.trim_end().chars().count() > width {
+            lines.push(std::mem::take(&mut out).trim_end().to_string());
+        }
+        out.push_str(part);
+    }
+    lines.push(out.trim_end().to_string());
+    lines
+}
+
 /// A count with thousands set apart: `12,345`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -118,6 +133,16 @@ mod tests {
             ["leader-cut-", "from-", "followers"]
         );
         assert_eq!(wrap_hyphens("none", 12), ["none"]);
+    }
+
+    #[test]
+    fn a_long_key_breaks_behind_its_dots() {
+        let key = "log.flush.interval.messages=10000";
+        assert_eq!(
+            split_long(key, 20),
+            ["log.flush.interval.", "messages=10000"]
+        );
+        assert_eq!(split_long("short", 20), ["short"]);
     }
 
     #[test]

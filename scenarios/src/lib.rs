@@ -3,6 +3,7 @@
 //! - [`failure`] saved runs with the verdict that they showed
 //! - [`model`] the guarantee model: what a configuration promises under a fault family
 //! - [`plans`] canonical plans: one for each mechanism that the model names
+//! - [`properties`] Java `.properties` text, and what is to be said of it
 //! - [`report`] the outcome of a campaign, field by field as in `report.json`
 //! - [`runner`] cells and seeds on threads, and what they add up to
 //! - [`suite`] suites: rows, matrices, cells, and an operator's own configuration as one
@@ -10,6 +11,7 @@
 pub mod failure;
 pub mod model;
 pub mod plans;
+pub mod properties;
 pub mod report;
 pub mod runner;
 pub mod suite;

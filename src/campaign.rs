@@ -1,0 +1,156 @@
+//! A campaign, as `run` and `check` share it: from the flags to the runner, and from what came out
+//! to the files, the terminal and the exit status.
+
+use crate::args::{CampaignArguments, Format, SeedBase, Wire};
+use crate::exit::{Error, Status};
+use crate::interrupt;
+use crate::output::{self, Output};
+use crate::progress::Progress;
+use crate::seed_base;
+use everyack_reports::{json, junit, terminal};
+use everyack_scenarios::failure::Build;
+use everyack_scenarios::runner::{self, Campaign, Exit, Filter, Host, Options, run_suite};
+use everyack_scenarios::suite::Suite;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The base of seeds when nobody says: `everyack` in ASCII. Fixed, so that a suite gives the same
+/// runs everywhere until somebody asks for others.
+const SEED_BASE: u64 = u64::from_be_bytes(*b"everyack");
+
+/// Runs a suite and tells what came out.
+pub fn judge(suite: &Suite, arguments: &CampaignArguments) -> Result<Status, Error> {
+    let options = options(arguments)?;
+    let output = Output::create(&arguments.out)?;
+    let campaign = run(suite, &options, arguments.quiet)?;
+    write(&output, suite, &options, &campaign)?;
+    let text = match arguments.format {
+        Format::Json => json::render(&campaign.report),
+        Format::Text => terminal::render(&campaign.report, style()),
+    };
+    output::print(&text)?;
+    Ok(status(campaign.exit))
+}
+
+fn run(suite: &Suite, options: &Options, quiet: bool) -> Result<Campaign, Error> {
+    let stop = interrupt::on_interrupt()?;
+    let progress = Progress::new(quiet, options.budget);
+    let runs = AtomicU64::new(0);
+    let host = Host {
+        run: &|spec| {
+            let result = everyack_sim::run(spec);
+            runs.fetch_add(1, Ordering::Relaxed);
+            result
+        },
+        progress: &|at| progress.advanced(runs.load(Ordering::Relaxed), at.done, at.total),
+        stop: &stop,
+        clock: &|| progress.elapsed(),
+    };
+    let campaign = run_suite(suite, options, &host);
+    progress.end();
+    campaign.map_err(|error| Error::Input(error.to_string()))
+}
+
+/// Everything that scripts read, before anything is printed: a reader that goes away, or a failure
+/// of the printing, takes nothing with it.
+fn write(
+    output: &Output,
+    suite: &Suite,
+    options: &Options,
+    campaign: &Campaign,
+) -> Result<(), Error> {
+    for failure in &campaign.failures {
+        let text = serde_json::to_string_pretty(failure)
+            .map_err(|error| Error::Testbed(format!("a failure cannot be written: {error}")))?;
+        output.write(&format!("failures/{}.json", failure.id()), &(text + "\n"))?;
+    }
+    output.write("report.json", &json::render(&campaign.report))?;
+    let junit = junit::render(&campaign.report, demanding(suite, options));
+    output.write("junit.xml", &junit)
+}
+
+/// Witnesses, exposure and marks are demanded: of a bundled suite, whole and at its own seeds per
+/// cell, and where `--strict` says so. The runner's exit status follows the same rule.
+fn demanding(suite: &Suite, options: &Options) -> bool {
+    let own_seeds = options.seeds.is_none_or(|seeds| seeds == suite.seeds);
+    let whole = options.filter.is_empty() && options.shard.is_none() && options.budget.is_none();
+    options.strict || (suite.bundled && own_seeds && whole)
+}
+
+fn options(arguments: &CampaignArguments) -> Result<Options, Error> {
+    let filter = arguments.filter.as_deref().unwrap_or_default();
+    Ok(Options {
+        seeds: arguments.seeds,
+        budget: arguments.budget,
+        seed_base: seed_base::resolve(arguments.seed_base.unwrap_or(SeedBase::Number(SEED_BASE)))?,
+        jobs: arguments.jobs.map_or_else(cores, usize::from),
+        filter: Filter::parse(filter).map_err(Error::Input)?,
+        shard: arguments.shard.map(|shard| (shard.index, shard.of)),
+        wire: match arguments.wire {
+            Wire::Typed => runner::Wire::Typed,
+            Wire::Bytes => runner::Wire::Bytes,
+            Wire::Sampled => runner::Wire::Sampled,
+        },
+        bug: arguments.bug,
+        strict: arguments.strict,
+        out: arguments.out.display().to_string(),
+        build: build(),
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What built this program.
+pub fn build() -> Build {
+    Build {
+        everyack: env!("CARGO_PKG_VERSION").to_string(),
+        commit: env!("EVERYACK_COMMIT").to_string(),
+        rustc: env!("EVERYACK_RUSTC").to_string(),
+        target: env!("EVERYACK_TARGET").to_string(),
+    }
+}
+
+/// Colour on a terminal, unless `NO_COLOR` is set to anything (no-color.org).
+#[allow(clippy::disallowed_methods)] // the environment decides on colour and nothing else
+fn style() -> terminal::Style {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    terminal::Style {
+        width: terminal::WIDTH,
+        colour: std::io::stdout().is_terminal() && !no_color,
+    }
+}
+
+fn status(exit: Exit) -> Status {
+    match exit {
+        Exit::AsPromised => Status::AsPromised,
+        Exit::Broken => Status::Broken,
+        Exit::Testbed => Status::TestbedFailed,
+        Exit::Interrupted => Status::Interrupted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_and_the_command_line_mean_the_same_status() {
+        for exit in [
+            Exit::AsPromised,
+            Exit::Broken,
+            Exit::Testbed,
+            Exit::Interrupted,
+        ] {
+            assert_eq!(i32::from(status(exit).code()), exit.code());
+        }
+    }
+
+    #[test]
+    fn the_program_knows_what_built_it() {
+        let build = build();
+        assert!(build.rustc.starts_with("rustc "), "{build:?}");
+        assert!(build.target.contains('-'), "{build:?}");
+    }
+}
