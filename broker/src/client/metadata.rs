@@ -367,12 +367,12 @@ impl Metadata {
         if epoch < 0 {
             return;
         }
-        if let Some(state) = self.partition_mut(topic, partition) {
-            if state.last_seen_epoch.is_some_and(|seen| epoch > seen) {
-                state.last_seen_epoch = Some(epoch);
-                self.snapshot_version += 1;
-                self.need_update = true;
-            }
+        if let Some(state) = self.partition_mut(topic, partition)
+            && state.last_seen_epoch.is_some_and(|seen| epoch > seen)
+        {
+            state.last_seen_epoch = Some(epoch);
+            self.snapshot_version += 1;
+            self.need_update = true;
         }
     }
 

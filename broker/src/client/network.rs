@@ -353,10 +353,10 @@ impl<T> NetworkClient<T> {
 
     /// `NetworkClient.disconnect`: closes it from this side.
     pub(crate) fn disconnect(&mut self, link: Link, env: &mut Env<'_>) {
-        if let Some(index) = self.connections.iter().position(|c| c.link == link) {
-            if self.connections[index].state != State::Disconnected {
-                self.close_connection(index, false, env);
-            }
+        if let Some(index) = self.connections.iter().position(|c| c.link == link)
+            && self.connections[index].state != State::Disconnected
+        {
+            self.close_connection(index, false, env);
         }
     }
 
@@ -553,8 +553,8 @@ impl<T> NetworkClient<T> {
         next
     }
 
-    /// Requests in flight for the engine.
-    pub(crate) fn in_flight_requests(&self) -> usize {
-        self.connections.iter().map(|c| c.in_flight.len()).sum()
+    /// `NetworkClient.hasInFlightRequests`.
+    pub(crate) fn has_in_flight_requests(&self) -> bool {
+        self.connections.iter().any(|c| !c.in_flight.is_empty())
     }
 }

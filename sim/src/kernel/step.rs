@@ -62,24 +62,21 @@ impl<P: Process> Kernel<P> {
     }
 
     fn hand_over(&mut self, delivery: Delivery) -> Next {
-        let Some((node, input, size)) = delivery else {
+        let Some((node, mut input, size)) = delivery else {
             return Next::Quiet;
         };
         if !self.hosts[node as usize].alive {
             return Next::Quiet;
         }
-        let input = match input {
-            Input::Received(conn, frame) => {
-                if matches!(frame, Frame::Request(..)) {
-                    self.stats.requests += 1;
-                }
-                match self.wire {
-                    WireMode::Typed => Input::Received(conn, frame),
-                    WireMode::Bytes => Input::Received(conn, through_bytes(frame, size)),
-                }
-            }
-            input => input,
-        };
+        if matches!(input, Input::Received(_, Frame::Request(..))) {
+            self.stats.requests += 1;
+        }
+        if self.wire == WireMode::Bytes {
+            input = match input {
+                Input::Received(conn, frame) => Input::Received(conn, through_bytes(frame, size)),
+                input => input,
+            };
+        }
         self.step(node, input, size);
         Next::Stepped(self.hosts[node as usize].id)
     }

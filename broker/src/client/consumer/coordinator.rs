@@ -7,6 +7,7 @@
 //! NOT modelled: membership, heartbeats, rebalances, interceptors, `commitAsync` by the application,
 //! `UNSTABLE_OFFSET_COMMIT`.
 
+use super::by_node::push_by_topic;
 use super::offsets::position_reset;
 use super::subscription::{FetchPosition, FetchState, PartitionId};
 use super::{Consumer, Tag};
@@ -270,10 +271,7 @@ impl Consumer {
         let mut topics: Vec<(TopicName, Vec<i32>)> = Vec::new();
         for id in &wanted {
             let partition = self.subscriptions.get(*id).expect("assigned");
-            match topics.iter_mut().find(|(t, _)| *t == partition.topic) {
-                Some((_, partitions)) => partitions.push(partition.partition),
-                None => topics.push((partition.topic.clone(), vec![partition.partition])),
-            }
+            push_by_topic(&mut topics, &partition.topic, partition.partition);
         }
         let request = Request::OffsetFetch(OffsetFetchRequest {
             group: self.group.clone().expect("offsets without a group"),
@@ -416,10 +414,7 @@ impl Consumer {
                 offset: offset.offset,
                 leader_epoch: offset.leader_epoch,
             };
-            match topics.iter_mut().find(|(t, _)| *t == offset.topic) {
-                Some((_, partitions)) => partitions.push(commit),
-                None => topics.push((offset.topic.clone(), vec![commit])),
-            }
+            push_by_topic(&mut topics, &offset.topic, commit);
         }
         let request = Request::OffsetCommit(OffsetCommitRequest {
             group: self.group.clone().expect("commit without a group"),

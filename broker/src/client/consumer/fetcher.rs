@@ -8,6 +8,7 @@
 //! session amounts to), fetching from followers, transactions (the broker is asked for
 //! `isolation_level`, aborted records are not filtered), deserializers.
 
+use super::by_node::ByNode;
 use super::subscription::{FetchPosition, PartitionId};
 use super::{Consumer, Tag};
 use crate::env::Env;
@@ -170,8 +171,7 @@ impl Consumer {
     /// `ClassicKafkaConsumer.sendFetches` and `AbstractFetch.prepareFetchRequests`.
     pub(super) fn send_fetches(&mut self, env: &mut Env<'_>) {
         self.validate_positions_on_metadata_change();
-        let mut requests: Vec<(NodeId, Vec<Asked>, Vec<(TopicId, Vec<FetchPartition>)>)> =
-            Vec::new();
+        let mut requests = ByNode::new();
         for partition in self.subscriptions.in_fetch_order() {
             if !partition.has_valid_position() || self.is_buffered(partition.id) {
                 continue;
@@ -191,14 +191,6 @@ impl Consumer {
             if self.nodes_with_pending_fetch.contains(&node) {
                 continue;
             }
-            let at = match requests.iter().position(|(n, _, _)| *n == node) {
-                Some(at) => at,
-                None => {
-                    requests.push((node, Vec::new(), Vec::new()));
-                    requests.len() - 1
-                }
-            };
-            let (_, asked, topics) = &mut requests[at];
             let data = FetchPartition {
                 partition: partition.partition,
                 current_leader_epoch: position.current_leader.epoch.unwrap_or(NO_EPOCH),
@@ -207,18 +199,16 @@ impl Consumer {
                 log_start_offset: -1,
                 partition_max_bytes: self.config.max_partition_fetch_bytes,
             };
-            match topics.iter_mut().find(|(id, _)| *id == topic_id) {
-                Some((_, partitions)) => partitions.push(data),
-                None => topics.push((topic_id, vec![data])),
-            }
-            asked.push(Asked {
+            let asked = Asked {
                 topic_id,
                 partition: partition.partition,
                 id: partition.id,
                 fetch_offset: position.offset,
-            });
+            };
+            requests.push(node, &topic_id, asked, data);
         }
-        for (node, partitions, topics) in requests {
+        for to in requests.into_requests() {
+            let node = to.node;
             self.nodes_with_pending_fetch.push(node);
             let request = Request::Fetch(FetchRequest {
                 replica_id: CONSUMER_REPLICA,
@@ -227,8 +217,9 @@ impl Consumer {
                 min_bytes: self.config.fetch_min_bytes,
                 max_bytes: self.config.fetch_max_bytes,
                 isolation_level: i8::from(self.config.read_committed),
-                topics,
+                topics: to.topics,
             });
+            let partitions = to.asked;
             let tag = Tag::Fetch(FetchTag { node, partitions });
             self.enqueue(Link::Data(node), request, tag, env);
         }

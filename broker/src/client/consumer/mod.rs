@@ -7,9 +7,9 @@
 //! - [`coordinator`] committed offsets, commits, auto-commit
 //!
 //! As in Kafka, everything is driven by the application's calls: positions are looked up, fetches
-//! sent and offsets committed only while one is being served. Answers that arrive between calls are
-//! read at once, which in Kafka happens in the next call; nothing acts on them before it. The
-//! consumer serves one call at a time; a second one waits.
+//! sent, metadata refreshed and offsets committed only while one is being served. Answers that arrive
+//! between calls are read at once, which in Kafka happens in the next call; nothing acts on them
+//! before it. The consumer serves one call at a time; a second one waits.
 //!
 //! Where librdkafka differs: it fetches and auto-commits from threads of its own, at any time, and
 //! commits stored offsets rather than positions.
@@ -17,6 +17,7 @@
 //! NOT modelled: groups, the KIP-848 protocol and its `AsyncKafkaConsumer`, subscribing, pausing,
 //! seeking, `wakeup`, transactions, interceptors.
 
+mod by_node;
 mod coordinator;
 mod fetcher;
 mod offsets;
@@ -99,6 +100,10 @@ pub struct Consumer {
     cached_validate_error: Option<ClientError>,
     coordinator: Coordinator,
     active: Option<Active>,
+    /// When the call that is being served looks again by itself.
+    next_turn_at: Nanos,
+    /// `cachedSubscriptionHasAllFetchPositions`.
+    has_all_fetch_positions: bool,
     waiting_calls: VecDeque<(CallId, Call)>,
     closed: bool,
     /// The earliest timer outstanding.
@@ -137,6 +142,8 @@ impl Consumer {
             cached_validate_error: None,
             coordinator: Coordinator::default(),
             active: None,
+            next_turn_at: Nanos::MAX,
+            has_all_fetch_positions: false,
             waiting_calls: VecDeque::new(),
             closed: false,
             armed: Nanos::MAX,
@@ -248,6 +255,7 @@ impl Consumer {
         let Some(mut active) = self.active.take() else {
             return false;
         };
+        self.next_turn_at = Nanos::MAX;
         let answer = match &mut active {
             Active::Poll {
                 call,
@@ -428,11 +436,11 @@ impl Consumer {
                 happened = true;
                 self.handle_completion(completion, env);
             }
-            if self.active.is_none() {
-                if let Some((call, what)) = self.waiting_calls.pop_front() {
-                    happened = true;
-                    self.begin(call, what, env);
-                }
+            let mut serving = self.active.is_some();
+            if !serving && let Some((call, what)) = self.waiting_calls.pop_front() {
+                serving = true;
+                happened = true;
+                self.begin(call, what, env);
             }
             happened |= self.advance(env);
             if self.closed {
@@ -441,18 +449,37 @@ impl Consumer {
                 }
                 continue;
             }
-            happened |= self.try_send(env);
-            happened |= self.network.poll(env);
+            // What a call leaves behind is still sent (ConsumerNetworkClient.transmitSends).
+            if serving {
+                happened |= self.try_send(env);
+                happened |= self.network.poll(env);
+            }
             if !happened {
                 break;
             }
         }
-        self.arm(env);
+        if self.active.is_some() {
+            self.arm(env);
+        }
     }
 
-    /// One timer for everything that waits.
+    /// One timer for everything that waits while a call is being served.
     fn arm(&mut self, env: &mut Env<'_>) {
-        let mut next = self.network.next_deadline(env.now);
+        // ConsumerNetworkClient.poll waits no longer than retry.backoff.ms while nothing is in
+        // flight, and ClassicKafkaConsumer.pollForFetches while a position is missing.
+        let reading = matches!(
+            self.active,
+            Some(Active::Poll { .. } | Active::Positions(..))
+        );
+        let waits_for_nothing = !self.network.has_in_flight_requests();
+        if reading
+            && self.next_turn_at == Nanos::MAX
+            && (waits_for_nothing || !self.has_all_fetch_positions)
+        {
+            let backoff = millis(self.config.retry_backoff_ms).max(1);
+            self.next_turn_at = env.now.saturating_add(backoff);
+        }
+        let mut next = self.network.next_deadline(env.now).min(self.next_turn_at);
         for unsent in &self.unsent {
             next = next.min(unsent.deadline);
         }

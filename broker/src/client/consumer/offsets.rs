@@ -6,6 +6,7 @@
 //! OffsetForLeaderEpoch (KIP-320): where the epoch of its last record ends earlier at the leader, the
 //! log was truncated, and the position goes back to there (or, under `none`, the poll fails).
 
+use super::by_node::ByNode;
 use super::subscription::{FetchPosition, FetchState, PartitionId, PartitionState};
 use super::{Consumer, Tag};
 use crate::config::AutoOffsetReset;
@@ -21,31 +22,6 @@ use crate::wire::{
 use super::super::ClientError;
 use super::super::network::{Link, Outcome};
 
-/// Groups what is asked of one topic.
-fn push_by_topic<T>(topics: &mut Vec<(TopicName, Vec<T>)>, topic: &TopicName, item: T) {
-    match topics.iter_mut().find(|(name, _)| name == topic) {
-        Some((_, items)) => items.push(item),
-        None => topics.push((topic.clone(), vec![item])),
-    }
-}
-
-/// One node's part of the partitions: their ids with what is asked of each topic.
-type ByNode<I, T> = Vec<(NodeId, Vec<I>, Vec<(TopicName, Vec<T>)>)>;
-
-fn node_entry<I, T>(
-    requests: &mut ByNode<I, T>,
-    node: NodeId,
-) -> &mut (NodeId, Vec<I>, Vec<(TopicName, Vec<T>)>) {
-    let at = match requests.iter().position(|(n, _, _)| *n == node) {
-        Some(at) => at,
-        None => {
-            requests.push((node, Vec::new(), Vec::new()));
-            requests.len() - 1
-        }
-    };
-    &mut requests[at]
-}
-
 impl Consumer {
     /// `ClassicKafkaConsumer.updateFetchPositions`. `Ok(false)` where the committed offsets are not
     /// there yet.
@@ -54,7 +30,8 @@ impl Consumer {
         env: &mut Env<'_>,
     ) -> Result<bool, ClientError> {
         self.validate_positions_if_needed(env)?;
-        if self.subscriptions.has_all_fetch_positions() {
+        self.has_all_fetch_positions = self.subscriptions.has_all_fetch_positions();
+        if self.has_all_fetch_positions {
             return Ok(true);
         }
         if self.group.is_some() && !self.init_with_committed_offsets(env)? {
@@ -84,7 +61,7 @@ impl Consumer {
             AutoOffsetReset::Latest | AutoOffsetReset::None => LATEST_TIMESTAMP,
         };
         let retry_at = env.now.saturating_add(self.request_timeout());
-        let mut requests: ByNode<PartitionId, ListOffsetsPartition> = Vec::new();
+        let mut requests = ByNode::new();
         for partition in self.subscriptions.iter_mut() {
             if partition.state != FetchState::AwaitReset || env.now < partition.next_retry {
                 continue;
@@ -100,22 +77,21 @@ impl Consumer {
                 continue;
             }
             partition.next_retry = retry_at;
-            let (_, ids, topics) = node_entry(&mut requests, node);
-            ids.push(partition.id);
             let asked = ListOffsetsPartition {
                 partition: partition.partition,
                 current_leader_epoch: leader.epoch.unwrap_or(NO_EPOCH),
                 timestamp,
             };
-            push_by_topic(topics, &partition.topic, asked);
+            requests.push(node, &partition.topic, partition.id, asked);
         }
-        for (node, ids, topics) in requests {
+        for to in requests.into_requests() {
             let request = Request::ListOffsets(ListOffsetsRequest {
                 replica_id: CONSUMER_REPLICA,
                 isolation_level: i8::from(self.config.read_committed),
-                topics,
+                topics: to.topics,
             });
-            self.enqueue(Link::Data(node), request, Tag::ListOffsets(ids), env);
+            let tag = Tag::ListOffsets(to.asked);
+            self.enqueue(Link::Data(to.node), request, tag, env);
         }
         Ok(())
     }
@@ -192,7 +168,7 @@ impl Consumer {
         }
         self.validate_positions_on_metadata_change();
         let retry_at = env.now.saturating_add(self.request_timeout());
-        let mut requests: ByNode<(PartitionId, FetchPosition), EpochPartition> = Vec::new();
+        let mut requests = ByNode::new();
         for partition in self.subscriptions.iter_mut() {
             if partition.state != FetchState::AwaitValidation || env.now < partition.next_retry {
                 continue;
@@ -206,21 +182,21 @@ impl Consumer {
                 continue;
             }
             partition.next_retry = retry_at;
-            let (_, asked, topics) = node_entry(&mut requests, node);
-            asked.push((partition.id, position));
             let question = EpochPartition {
                 partition: partition.partition,
                 current_leader_epoch: position.current_leader.epoch.unwrap_or(NO_EPOCH),
                 leader_epoch: position.offset_epoch.unwrap_or(NO_EPOCH),
             };
-            push_by_topic(topics, &partition.topic, question);
+            let asked = (partition.id, position);
+            requests.push(node, &partition.topic, asked, question);
         }
-        for (node, asked, topics) in requests {
+        for to in requests.into_requests() {
             let request = Request::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest {
                 replica_id: CONSUMER_REPLICA,
-                topics,
+                topics: to.topics,
             });
-            self.enqueue(Link::Data(node), request, Tag::EpochEnd(asked), env);
+            let tag = Tag::EpochEnd(to.asked);
+            self.enqueue(Link::Data(to.node), request, tag, env);
         }
         Ok(())
     }

@@ -96,13 +96,13 @@ impl PartitionState {
         if self.state == FetchState::AwaitReset || leader.leader.is_none() {
             return;
         }
-        if let Some(position) = self.position {
-            if position.current_leader != leader {
-                self.validate_position(FetchPosition {
-                    current_leader: leader,
-                    ..position
-                });
-            }
+        if let Some(position) = self.position
+            && position.current_leader != leader
+        {
+            self.validate_position(FetchPosition {
+                current_leader: leader,
+                ..position
+            });
         }
     }
 
@@ -177,12 +177,6 @@ impl SubscriptionState {
 
     pub(super) fn get_mut(&mut self, id: PartitionId) -> Option<&mut PartitionState> {
         self.partitions.iter_mut().find(|p| p.id == id)
-    }
-
-    pub(super) fn by_name(&self, topic: &TopicName, partition: i32) -> Option<&PartitionState> {
-        self.partitions
-            .iter()
-            .find(|p| p.topic == *topic && p.partition == partition)
     }
 
     /// Partitions in the order in which they are to be fetched.

@@ -103,10 +103,10 @@ impl RecordAccumulator {
     }
 
     fn partition_index(&mut self, topic: &TopicName, partition: i32, metadata: &Metadata) -> usize {
-        if let Some(known) = self.by_topic.get(topic) {
-            if let Some((_, index)) = known.iter().find(|(p, _)| *p == partition) {
-                return *index;
-            }
+        if let Some(known) = self.by_topic.get(topic)
+            && let Some((_, index)) = known.iter().find(|(p, _)| *p == partition)
+        {
+            return *index;
         }
         let index = self.partitions.len();
         self.by_topic

@@ -215,11 +215,11 @@ impl ProducerBatch {
 
     /// `ProducerBatch.maybeUpdateLeaderEpoch`.
     pub(super) fn maybe_update_leader_epoch(&mut self, latest: Option<LeaderEpoch>) {
-        if let Some(latest) = latest {
-            if self.current_leader_epoch.is_none_or(|known| known < latest) {
-                self.attempts_when_leader_last_changed = self.attempts;
-                self.current_leader_epoch = Some(latest);
-            }
+        if let Some(latest) = latest
+            && self.current_leader_epoch.is_none_or(|known| known < latest)
+        {
+            self.attempts_when_leader_last_changed = self.attempts;
+            self.current_leader_epoch = Some(latest);
         }
     }
 

@@ -73,6 +73,7 @@ impl Producer {
             let bumped = transactions
                 .bump_epoch_and_reset_id_if_needed(&mut self.accumulator.batches, env.now);
             if bumped {
+                // A broker says so of a new id; of a bump only the producer knows.
                 let producer = transactions.producer;
                 env.fact(Fact::ProducerIdAssigned {
                     producer_id: producer.id,
@@ -144,10 +145,6 @@ impl Producer {
         if answer.error.is_none() {
             transactions.set_producer_id(ProducerIdAndEpoch {
                 id: answer.producer_id,
-                epoch: answer.producer_epoch,
-            });
-            env.fact(Fact::ProducerIdAssigned {
-                producer_id: answer.producer_id,
                 epoch: answer.producer_epoch,
             });
         } else if answer.error.is_retriable() {

@@ -1,0 +1,59 @@
+//! What is asked of several partitions, as one request per node, grouped by topic.
+
+use crate::ids::NodeId;
+
+/// The request to one node. `K` names topics, `I` is remembered of each partition, `T` is asked.
+#[derive(Debug)]
+pub(super) struct NodeRequest<K, I, T> {
+    pub node: NodeId,
+    pub asked: Vec<I>,
+    pub topics: Vec<(K, Vec<T>)>,
+}
+
+/// Requests in the order in which their nodes came up.
+#[derive(Debug)]
+pub(super) struct ByNode<K, I, T> {
+    requests: Vec<NodeRequest<K, I, T>>,
+}
+
+impl<K: Clone + PartialEq, I, T> ByNode<K, I, T> {
+    pub(super) fn new() -> Self {
+        ByNode {
+            requests: Vec::new(),
+        }
+    }
+
+    /// Adds a partition.
+    pub(super) fn push(&mut self, node: NodeId, topic: &K, asked: I, question: T) {
+        let at = match self.requests.iter().position(|r| r.node == node) {
+            Some(at) => at,
+            None => {
+                self.requests.push(NodeRequest {
+                    node,
+                    asked: Vec::new(),
+                    topics: Vec::new(),
+                });
+                self.requests.len() - 1
+            }
+        };
+        let request = &mut self.requests[at];
+        request.asked.push(asked);
+        push_by_topic(&mut request.topics, topic, question);
+    }
+
+    pub(super) fn into_requests(self) -> Vec<NodeRequest<K, I, T>> {
+        self.requests
+    }
+}
+
+/// Adds an item to its topic's.
+pub(super) fn push_by_topic<K: Clone + PartialEq, T>(
+    topics: &mut Vec<(K, Vec<T>)>,
+    topic: &K,
+    item: T,
+) {
+    match topics.iter_mut().find(|(name, _)| name == topic) {
+        Some((_, items)) => items.push(item),
+        None => topics.push((topic.clone(), vec![item])),
+    }
+}
