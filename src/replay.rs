@@ -19,10 +19,9 @@ pub fn replay(arguments: &ReplayArguments) -> Result<Status, Error> {
     let failure = read(&arguments.file)?;
     let here = build();
     if failure.build != here {
-        let (file, wrote) = (arguments.file.display(), told(&failure.build));
-        let this = told(&here);
+        let (file, differs) = (arguments.file.display(), differs(&failure.build, &here));
         eprintln!(
-            "warning: {file} was written by {wrote}, this is {this}: judged without the hash"
+            "warning: {file} was written by another build ({differs}): judged without its trace hash"
         );
     }
     let spec = spec(&failure, arguments);
@@ -105,9 +104,17 @@ fn compare(failure: &Failure, result: &RunResult, same_build: bool) -> (Status, 
     }
 }
 
-fn told(build: &Build) -> String {
-    format!(
-        "everyack {} ({}, {}, {})",
-        build.everyack, build.commit, build.rustc, build.target
-    )
+/// What tells two builds apart: `commit a, here b`.
+fn differs(wrote: &Build, here: &Build) -> String {
+    let fields = [
+        ("version", &wrote.everyack, &here.everyack),
+        ("commit", &wrote.commit, &here.commit),
+        ("rustc", &wrote.rustc, &here.rustc),
+        ("target", &wrote.target, &here.target),
+    ];
+    let differing = fields.iter().filter(|(_, wrote, here)| wrote != here);
+    let told: Vec<String> = differing
+        .map(|(field, wrote, here)| format!("{field} {wrote}, here {here}"))
+        .collect();
+    told.join("; ")
 }

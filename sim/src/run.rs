@@ -53,14 +53,21 @@ pub enum Plant {
 
 /// As [`run`], with a planted offence.
 pub fn run_with(spec: &RunSpec, plant: Plant) -> RunResult {
-    match host(spec.seed, || drive(spec, plant)) {
+    // Out here a hash map has random keys; on the run's own thread madsim answers getrandom, and the
+    // order would be the same in every process.
+    let producers = (0..spec.applications.producers as usize).collect();
+    let order = match plant {
+        Plant::Nothing => producers,
+        Plant::HashMapOrder => by_hash_map(producers),
+    };
+    match host(spec.seed, || drive(spec, order)) {
         Ok(result) => result,
         Err(panic) => RunResult::broken(Outcome::Panicked(panic)),
     }
 }
 
-async fn drive(spec: &RunSpec, plant: Plant) -> RunResult {
-    let mut run = Run::set_up(spec, plant);
+async fn drive(spec: &RunSpec, producers: Vec<usize>) -> RunResult {
+    let mut run = Run::set_up(spec, producers);
     let outcome = run.play().await;
     run.judge(outcome)
 }
@@ -91,11 +98,12 @@ struct Run<'a> {
     positions_fixed: Vec<NodeId>,
     finished_producers: u32,
     quiet_ticks: u32,
-    plant: Plant,
+    /// The order in which the producers start, by their index.
+    producers_in_order: Vec<usize>,
 }
 
 impl<'a> Run<'a> {
-    fn set_up(spec: &'a RunSpec, plant: Plant) -> Run<'a> {
+    fn set_up(spec: &'a RunSpec, producers_in_order: Vec<usize>) -> Run<'a> {
         let mut kernel = Kernel::new(spec.seed, spec.wire);
         if spec.record == Record::Full {
             kernel.record_steps();
@@ -132,7 +140,7 @@ impl<'a> Run<'a> {
             positions_fixed: Vec::new(),
             finished_producers: 0,
             quiet_ticks: 0,
-            plant,
+            producers_in_order,
         }
     }
 
@@ -350,11 +358,7 @@ impl<'a> Run<'a> {
         self.phase = Phase::Faults { since: now };
         self.marks.begin();
         self.injector.begin(&self.world);
-        let mut order: Vec<usize> = (0..self.cluster.producers.len()).collect();
-        if self.plant == Plant::HashMapOrder {
-            order = by_hash_map(order);
-        }
-        for index in order {
+        for index in std::mem::take(&mut self.producers_in_order) {
             let application = self.cluster.producers[index];
             self.world.start_application(application).await;
         }
