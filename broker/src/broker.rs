@@ -349,9 +349,12 @@ impl Run {
         }
     }
 
-    /// All metadata up to the registration is applied: `enableRequestProcessing`, then unfencing.
+    /// All metadata up to the registration is applied: the first publication, `enableRequestProcessing`,
+    /// then unfencing.
     fn start_serving(&mut self, env: &mut Env<'_>) {
         self.serving = true;
+        let all: Vec<TopicPartition> = self.image.partitions().map(|(id, _)| id).collect();
+        self.replicas.apply(&all, &self.image, env);
         let conns: Vec<ConnId> = self.accepted.keys().copied().collect();
         for conn in conns {
             self.unmute(conn, false, env);
@@ -397,7 +400,11 @@ impl Run {
         }
         changed.sort_unstable();
         changed.dedup();
-        self.replicas.apply(&changed, &self.image, env);
+        // `BrokerServer.startup` installs the publishers only once the broker has caught up with its own
+        // registration: until then it takes no role, whatever older metadata says of it.
+        if self.serving {
+            self.replicas.apply(&changed, &self.image, env);
+        }
     }
 
     // ---- what the replicas ask for ----------------------------------------------------------

@@ -463,8 +463,8 @@ impl<'a> Attribution<'a> {
     fn explain_skipped(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
         let id = self.id(message);
         let reader = (self.reader_of)(id.partition);
-        if !message.delivered.is_empty() {
-            return self.committed_before_processing(message, id);
+        if self.was_committed_before_processing(message, id, reader) {
+            return Some(Mechanism::C04);
         }
         let mut committed_before = false;
         let mut cut_below_position = false;
@@ -500,22 +500,28 @@ impl<'a> Attribution<'a> {
         cut_below_position.then_some(Mechanism::C15)
     }
 
-    fn committed_before_processing(
+    /// Whether a commit passed the record after it was delivered, by the consumer that held it: before
+    /// a later start of that consumer fixed its position anew.
+    fn was_committed_before_processing(
         &self,
         message: &Message,
         id: TopicPartition,
-    ) -> Option<Mechanism> {
-        message
-            .delivered
-            .iter()
-            .find_map(|&(delivered_at, offset)| {
-                let passed = self.facts().any(|(at, _, fact)| {
-                    matches!(fact, Fact::OffsetCommitted { partition, offset: next, .. }
+        reader: NodeId,
+    ) -> bool {
+        message.delivered.iter().any(|&(delivered_at, offset)| {
+            let next_start = self.facts().find_map(|(at, node, fact)| {
+                let starts = matches!(fact, Fact::PositionReset { partition, why, .. }
+                    if *partition == id
+                        && matches!(why, PositionResetReason::Committed | PositionResetReason::NoOffset));
+                (starts && node == reader && at > delivered_at).then_some(at)
+            });
+            let until = next_start.unwrap_or(Nanos::MAX);
+            self.facts().any(|(at, _, fact)| {
+                matches!(fact, Fact::OffsetCommitted { partition, offset: next, .. }
                     if *partition == id && *next > offset)
-                        && at >= delivered_at
-                });
-                passed.then_some(Mechanism::C04)
+                    && (delivered_at..until).contains(&at)
             })
+        })
     }
 
     fn explain_hidden(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
