@@ -196,17 +196,21 @@ fn warnings(report: &Report, style: Style) -> String {
     let mut out = String::new();
     let label = format!("{} ", paint("warning:", "33", style.colour));
     for warning in &report.warnings {
-        out += &labelled(&label, warning, style.width);
+        // What is taken for granted is no fault of the input.
+        let label = if warning.starts_with("assumed: ") {
+            ""
+        } else {
+            &label
+        };
+        out += &labelled(label, warning, style.width);
     }
     for mark in report
         .marks
         .iter()
         .filter(|mark| mark.required && mark.runs == 0)
     {
-        let text = format!(
-            "the suite requires that some run reaches `{}`, and none did",
-            mark.name
-        );
+        let name = &mark.name;
+        let text = format!("the suite requires that some run reaches `{name}`, and none did");
         out += &labelled(&label, &text, style.width);
     }
     out
