@@ -99,8 +99,7 @@ fn broken(report: &Report, style: Style) -> String {
         }
         out += &labelled("  with      ", &cell::configuration(cell), style.width);
         for witness in cell.witnesses.iter().take(REPLAYS_SHOWN) {
-            let command = format!("{}  ({})", witness.command, witness.mechanism);
-            out += &labelled("  replay    ", &command, style.width);
+            out += &labelled("  replay    ", &witness.command, style.width);
         }
         if cell.witnesses.len() > REPLAYS_SHOWN {
             let more = cell.witnesses.len() - REPLAYS_SHOWN;
