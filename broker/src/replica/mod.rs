@@ -16,6 +16,8 @@ pub mod manager;
 pub mod partition;
 pub mod produce;
 pub mod purgatory;
+#[cfg(test)]
+mod tests;
 
 pub use manager::ReplicaManager;
 pub use partition::Partition;
