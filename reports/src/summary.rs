@@ -82,7 +82,7 @@ pub fn check(report: &Report) -> String {
         .cells
         .iter()
         .filter(|cell| cell.verdict == CellVerdict::Broken && cell.runs_with_loss == 0);
-    let anomalous: Vec<&str> = anomalous.map(|cell| family(cell)).collect();
+    let anomalous: Vec<&str> = anomalous.map(family).collect();
     let kept: Vec<&str> = families(report, CellVerdict::Kept);
     let open: Vec<&str> = families(report, CellVerdict::Inconclusive)
         .into_iter()
