@@ -12,7 +12,7 @@ use everyack_scenarios::failure::Build;
 use everyack_scenarios::runner::{self, Campaign, Exit, Filter, Host, Options, run_suite};
 use everyack_scenarios::suite::Suite;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The base of seeds when nobody says: `everyack` in ASCII. Fixed, so that a suite gives the same
 /// runs everywhere until somebody asks for others.
@@ -21,9 +21,13 @@ const SEED_BASE: u64 = u64::from_be_bytes(*b"everyack");
 /// Runs a suite and tells what came out.
 pub fn judge(suite: &Suite, arguments: &CampaignArguments) -> Result<Status, Error> {
     let options = options(arguments)?;
+    let stop = interrupt::on_interrupt()?;
     let output = Output::create(&arguments.out)?;
-    let campaign = run(suite, &options, arguments.quiet)?;
+    let campaign = run(suite, &options, &stop, arguments.quiet)?;
     write(&output, suite, &options, &campaign)?;
+    if campaign.exit == Exit::Interrupted {
+        eprintln!("everyack: interrupted: this covers the runs that had finished");
+    }
     let text = match arguments.format {
         Format::Json => json::render(&campaign.report),
         Format::Text => terminal::render(&campaign.report, style()),
@@ -32,8 +36,12 @@ pub fn judge(suite: &Suite, arguments: &CampaignArguments) -> Result<Status, Err
     Ok(status(campaign.exit))
 }
 
-fn run(suite: &Suite, options: &Options, quiet: bool) -> Result<Campaign, Error> {
-    let stop = interrupt::on_interrupt()?;
+fn run(
+    suite: &Suite,
+    options: &Options,
+    stop: &AtomicBool,
+    quiet: bool,
+) -> Result<Campaign, Error> {
     let progress = Progress::new(quiet, options.budget);
     let runs = AtomicU64::new(0);
     let host = Host {
@@ -43,7 +51,7 @@ fn run(suite: &Suite, options: &Options, quiet: bool) -> Result<Campaign, Error>
             result
         },
         progress: &|at| progress.advanced(runs.load(Ordering::Relaxed), at.done, at.total),
-        stop: &stop,
+        stop,
         clock: &|| progress.elapsed(),
     };
     let campaign = run_suite(suite, options, &host);

@@ -42,7 +42,7 @@ struct State {
 impl Progress {
     /// Progress as the flags and the environment ask for it. With a budget it is time that runs
     /// out, otherwise work.
-    #[allow(clippy::disallowed_methods)] // wall-clock time of the campaign; CI changes only this
+    #[allow(clippy::disallowed_methods, clippy::disallowed_types)] // wall clock; CI changes only this
     pub fn new(quiet: bool, budget: Option<Duration>) -> Progress {
         let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1");
         let manner = match (quiet, std::io::stderr().is_terminal() && !in_ci) {

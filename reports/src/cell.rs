@@ -138,9 +138,11 @@ pub fn row_label(cell: &Cell, cells: &[Cell]) -> String {
     if others.iter().any(|other| other.topology != cell.topology) {
         parts.push(counted(u64::from(cell.topology.brokers), "broker"));
     }
-    match parts.is_empty() {
-        true => cell.row.clone(),
-        false => format!("{}: {}", cell.row, parts.join(", ")),
+    match parts.as_slice() {
+        [] => cell.row.clone(),
+        // A row named after the one key that it varies needs not say it twice.
+        [one] if one.starts_with(&format!("{}=", cell.row)) => one.clone(),
+        _ => format!("{}: {}", cell.row, parts.join(", ")),
     }
 }
 
@@ -211,8 +213,12 @@ mod tests {
         let mut two = sample::kept("acks", "none");
         two.config.insert("acks".to_string(), "1".to_string());
         let cells = [one, two, sample::kept("other", "none")];
-        assert_eq!(row_label(&cells[0], &cells), "acks: acks=all");
-        assert_eq!(row_label(&cells[1], &cells), "acks: acks=1");
+        assert_eq!(row_label(&cells[0], &cells), "acks=all");
+        assert_eq!(row_label(&cells[1], &cells), "acks=1");
+        let mut two = sample::kept("one producer", "none");
+        two.config.insert("acks".to_string(), "1".to_string());
+        let named = [sample::kept("one producer", "none"), two];
+        assert_eq!(row_label(&named[1], &named), "one producer: acks=1");
         assert_eq!(place(&cells[2], &cells), "other × none");
     }
 

@@ -82,12 +82,12 @@ pub fn check(report: &Report) -> String {
         .cells
         .iter()
         .filter(|cell| cell.verdict == CellVerdict::Broken && cell.runs_with_loss == 0);
-    let anomalous: Vec<&str> = anomalous.map(|cell| cell.faults.as_str()).collect();
+    let anomalous: Vec<&str> = anomalous.map(family).collect();
     let kept: Vec<&str> = families(report, CellVerdict::Kept);
     let open: Vec<&str> = families(report, CellVerdict::Inconclusive)
         .into_iter()
         .chain(families(report, CellVerdict::NoWitness))
-        .filter(|family| losing.iter().all(|cell| cell.faults != *family))
+        .filter(|family| losing.iter().all(|cell| self::family(cell) != *family))
         .collect();
     let grey = families(report, CellVerdict::NotExposed);
 
@@ -137,14 +137,22 @@ fn families(report: &Report, verdict: CellVerdict) -> Vec<&str> {
         .cells
         .iter()
         .filter(|cell| cell.verdict == verdict)
-        .map(|cell| cell.faults.as_str())
+        .map(family)
         .collect()
 }
 
 fn with_cause(cell: &Cell) -> String {
     match cell::seen(cell).as_slice() {
-        [] => cell.faults.clone(),
-        ids => format!("{} ({})", cell.faults, ids.join(", ")),
+        [] => family(cell).to_string(),
+        ids => format!("{} ({})", family(cell), ids.join(", ")),
+    }
+}
+
+/// A family as a sentence has it: "under none" would read as its opposite.
+fn family(cell: &Cell) -> &str {
+    match cell.faults.as_str() {
+        "none" => "no fault at all",
+        family => family,
     }
 }
 

@@ -99,8 +99,7 @@ fn broken(report: &Report, style: Style) -> String {
         }
         out += &labelled("  with      ", &cell::configuration(cell), style.width);
         for witness in cell.witnesses.iter().take(REPLAYS_SHOWN) {
-            let command = format!("{}  ({})", witness.command, witness.mechanism);
-            out += &labelled("  replay    ", &command, style.width);
+            out += &labelled("  replay    ", &witness.command, style.width);
         }
         if cell.witnesses.len() > REPLAYS_SHOWN {
             let more = cell.witnesses.len() - REPLAYS_SHOWN;
@@ -196,17 +195,21 @@ fn warnings(report: &Report, style: Style) -> String {
     let mut out = String::new();
     let label = format!("{} ", paint("warning:", "33", style.colour));
     for warning in &report.warnings {
-        out += &labelled(&label, warning, style.width);
+        // What is taken for granted is no fault of the input.
+        let label = if warning.starts_with("assumed: ") {
+            ""
+        } else {
+            &label
+        };
+        out += &labelled(label, warning, style.width);
     }
     for mark in report
         .marks
         .iter()
         .filter(|mark| mark.required && mark.runs == 0)
     {
-        let text = format!(
-            "the suite requires that some run reaches `{}`, and none did",
-            mark.name
-        );
+        let name = &mark.name;
+        let text = format!("the suite requires that some run reaches `{name}`, and none did");
         out += &labelled(&label, &text, style.width);
     }
     out
