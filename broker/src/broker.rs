@@ -105,6 +105,8 @@ pub(crate) struct Run {
     metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
     tasks: VecDeque<Task>,
     serving: bool,
+    /// Empty between steps; kept to spare allocations.
+    upcalls: Vec<Upcall>,
     /// Next producer id and the end of the block it is from.
     pub(crate) producer_ids: (ProducerId, ProducerId),
 }
@@ -185,6 +187,7 @@ impl Broker {
             metadata: VecDeque::new(),
             tasks: VecDeque::new(),
             serving: false,
+            upcalls: Vec::new(),
             producer_ids: (0, 0),
         };
         run.lifecycle.communicate(-1, env);
@@ -229,9 +232,12 @@ impl Run {
             }
         }
         while self.replicas.has_upcalls() {
-            for upcall in self.replicas.take_upcalls() {
+            let mut upcalls = std::mem::take(&mut self.upcalls);
+            self.replicas.swap_upcalls(&mut upcalls);
+            for upcall in upcalls.drain(..) {
                 self.upcall(upcall, env);
             }
+            self.upcalls = upcalls;
         }
     }
 

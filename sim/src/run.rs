@@ -91,6 +91,8 @@ struct Run<'a> {
     anomalies: Vec<Anomaly>,
     events: Vec<Event>,
     fresh: Vec<Event>,
+    /// Sender and receiver of Produce requests sent since the last look.
+    sent: Vec<(NodeId, NodeId)>,
     phase: Phase,
     family: Family,
     timeouts: Timeouts,
@@ -133,6 +135,7 @@ impl<'a> Run<'a> {
             anomalies: Vec::new(),
             events: Vec::new(),
             fresh: Vec::new(),
+            sent: Vec::new(),
             phase: Phase::Starting,
             family,
             timeouts,
@@ -185,15 +188,20 @@ impl<'a> Run<'a> {
 
     /// Takes what the last event caused: history, marks, invariants, triggers.
     fn observe(&mut self) {
-        self.world.take_events(&mut self.fresh);
         let under_load = matches!(self.phase, Phase::Faults { .. });
-        let sent = std::mem::take(&mut self.world.kernel().watched);
+        self.world.take_watched(&mut self.sent);
         if under_load {
-            for (_, to) in sent {
-                self.injector.produce_sent(to, &self.world);
+            for (_, to) in &self.sent {
+                self.injector.produce_sent(*to, &self.world);
             }
         }
-        for event in std::mem::take(&mut self.fresh) {
+        self.sent.clear();
+        self.world.take_events(&mut self.fresh);
+        if self.fresh.is_empty() {
+            return;
+        }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for event in fresh.drain(..) {
             self.marks.see(&event);
             match &event.kind {
                 EventKind::Fact(fact) => self.see_fact(&event, fact),
@@ -206,6 +214,7 @@ impl<'a> Run<'a> {
             self.injector.keep_books(&event);
             self.events.push(event);
         }
+        self.fresh = fresh;
     }
 
     fn see_fact(&mut self, event: &Event, fact: &Fact) {

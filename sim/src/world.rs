@@ -161,6 +161,11 @@ impl<P: Process + 'static> World<P> {
         into.append(&mut state.events);
     }
 
+    /// Moves the frames that the kernel's watch picked since the last call into `into`.
+    pub fn take_watched(&self, into: &mut Vec<(NodeId, NodeId)>) {
+        into.append(&mut self.0.borrow_mut().kernel.watched);
+    }
+
     /// Puts an event of the driver's own (a fault) into the stream.
     pub fn record(&self, node: NodeId, kind: EventKind) {
         let mut state = self.0.borrow_mut();

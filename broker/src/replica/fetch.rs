@@ -229,11 +229,14 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        for waiting in self.purgatory.watching(id) {
+        let mut watching = std::mem::take(&mut self.scratch);
+        self.purgatory.watching(id, &mut watching);
+        for waiting in watching.drain(..) {
             if let Some(Delayed::Fetch(_)) = self.purgatory.get(waiting) {
                 self.recheck_fetch(waiting, image, env);
             }
         }
+        self.scratch = watching;
     }
 
     /// `DelayedFetch.tryComplete`.

@@ -87,6 +87,8 @@ pub struct ReplicaManager {
     pub(super) fetchers: BTreeMap<BrokerId, Fetcher>,
     pub(super) purgatory: Purgatory,
     pub(super) upcalls: Vec<Upcall>,
+    /// Numbers of waiting requests, reused.
+    pub(super) scratch: Vec<u64>,
     /// Logs loaded at start-up that no metadata has claimed yet, by directory.
     unclaimed: BTreeMap<String, PartitionLog>,
     high_watermark_checkpoint: CheckpointWrite,
@@ -157,6 +159,7 @@ impl ReplicaManager {
             fetchers: BTreeMap::new(),
             purgatory: Purgatory::default(),
             upcalls: Vec::new(),
+            scratch: Vec::new(),
             unclaimed,
             high_watermark_checkpoint,
             recovery_point_checkpoint,
@@ -178,12 +181,13 @@ impl ReplicaManager {
         self.replicas.values().map(|r| &r.partition)
     }
 
-    /// What the rest of the broker must do now.
-    pub fn take_upcalls(&mut self) -> Vec<Upcall> {
-        std::mem::take(&mut self.upcalls)
+    /// What the rest of the broker must do now, in exchange for an empty vector.
+    pub fn swap_upcalls(&mut self, empty: &mut Vec<Upcall>) {
+        debug_assert!(empty.is_empty(), "upcalls would be lost");
+        std::mem::swap(&mut self.upcalls, empty);
     }
 
-    /// Whether there is anything in [`Self::take_upcalls`].
+    /// Whether there is anything in [`Self::swap_upcalls`].
     pub fn has_upcalls(&self) -> bool {
         !self.upcalls.is_empty()
     }

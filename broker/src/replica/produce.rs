@@ -296,13 +296,16 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        for waiting in self.purgatory.watching(id) {
+        let mut watching = std::mem::take(&mut self.scratch);
+        self.purgatory.watching(id, &mut watching);
+        for waiting in watching.drain(..) {
             match self.purgatory.get(waiting) {
                 Some(Delayed::Produce(_)) => self.recheck_produce(waiting, env),
                 Some(Delayed::Fetch(_)) => self.recheck_fetch(waiting, image, env),
                 None => {}
             }
         }
+        self.scratch = watching;
     }
 
     fn recheck_produce(&mut self, waiting: u64, env: &mut Env<'_>) {

@@ -99,14 +99,13 @@ impl Purgatory {
         id
     }
 
-    /// Numbers of the requests that watch a partition, oldest first.
-    pub fn watching(&mut self, partition: TopicPartition) -> Vec<u64> {
-        let Some(ids) = self.watchers.get_mut(&partition) else {
-            return Vec::new();
-        };
-        let waiting = &self.waiting;
-        ids.retain(|id| waiting.contains_key(id));
-        ids.clone()
+    /// Numbers of the requests that watch a partition, oldest first, into an empty vector.
+    pub fn watching(&mut self, partition: TopicPartition, into: &mut Vec<u64>) {
+        if let Some(ids) = self.watchers.get_mut(&partition) {
+            let waiting = &self.waiting;
+            ids.retain(|id| waiting.contains_key(id));
+            into.extend_from_slice(ids);
+        }
     }
 
     /// Takes a request out to look at it; it is put back or taken for good.

@@ -67,6 +67,10 @@ pub fn expect(config: &CellConfig, family: Family) -> Expectation {
     producer_side(config, family, &mut ways);
     storage_side(config, family, &mut ways);
     consumer_side(config, family, &mut ways);
+    let takes_readable = |m: &Mechanism| takes_readable_records(*m);
+    if ways.shown.iter().chain(&ways.beside).any(takes_readable) {
+        ways.beside(behind_a_truncation(config.auto_offset_reset));
+    }
     let (mechanisms, beside) = ways.sorted();
     let expected = match family {
         Family::Random => Expected::PerRun,
@@ -83,6 +87,26 @@ pub fn expect(config: &CellConfig, family: Family) -> Expectation {
         beside,
         writes_stop: writes_stop(config, family),
         reads_stop: reads_stop(config, family),
+    }
+}
+
+/// Whether a mechanism can take records that consumers could already read, those below the high
+/// watermark.
+fn takes_readable_records(mechanism: Mechanism) -> bool {
+    use Mechanism::*;
+    matches!(mechanism, S01 | S02 | R02 | R03 | R04 | R05)
+}
+
+/// What can follow for a consumer when records that it could read are cut. Its first position, from
+/// `auto.offset.reset`, carries no leader epoch (`OffsetFetcherUtils.resetPositionIfNeeded`), so it is
+/// not validated when the leader changes; records fetched before are still handed out
+/// (`FetchCollector.initialize` compares offsets, not epochs), and the position behind them lies in
+/// the new log (C15), or beyond its end, where the reset policy decides again (C14). Rare: the records
+/// must lie in the client's buffer while the broker loses them.
+fn behind_a_truncation(reset: AutoOffsetReset) -> &'static [Mechanism] {
+    match reset {
+        AutoOffsetReset::Latest => &[Mechanism::C14, Mechanism::C15],
+        AutoOffsetReset::Earliest | AutoOffsetReset::None => &[Mechanism::C15],
     }
 }
 
@@ -228,8 +252,8 @@ fn consumer_side(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         Family::LateStart if latest => ways.by(&[C12]),
         // Commits are lost with the power as records are, but the consumers stay up, and their
-        // positions with them; who lost less reads again. A truncation below a position is seen
-        // by its epoch (KIP-320), so neither C14 nor C15 follows.
+        // positions with them; who lost less reads again. A truncation below a position with an
+        // epoch is seen (KIP-320); `behind_a_truncation` has those without one.
         _ => {}
     }
 }

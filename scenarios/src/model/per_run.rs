@@ -5,6 +5,7 @@
 //! the deaths (`BrokerHeartbeatManager.findOneStaleBroker`). A loss that they do not allow is one
 //! that no order of these faults explains.
 
+use super::{behind_a_truncation, takes_readable_records};
 use super::{Application, CellConfig};
 use everyack_broker::config::{Acks, AutoOffsetReset};
 use everyack_broker::ids::NodeId;
@@ -25,6 +26,9 @@ pub fn expect_run(config: &CellConfig, struck: &[StruckFault], plan: &FaultPlan)
     power(config, &seen, &mut allowed);
     unclean(config, &seen, &mut allowed);
     consumers(config, &seen, &mut allowed);
+    if allowed.iter().any(|m| takes_readable_records(*m)) {
+        allowed.extend(behind_a_truncation(config.auto_offset_reset));
+    }
     allowed.into_iter().collect()
 }
 
