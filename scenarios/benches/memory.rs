@@ -10,7 +10,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[allow(clippy::disallowed_methods)] // a benchmark looks at its own process
 fn resident_mib() -> f64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells a process its size");
+    let statm =
+        std::fs::read_to_string("/proc/self/statm").expect("Linux tells a process its size");
     let pages = statm.split_whitespace().nth(1).expect("the second field");
     pages.parse::<f64>().expect("a number of pages") * 4096.0 / 1024.0 / 1024.0
 }

@@ -53,13 +53,14 @@ pub fn canonical(
         (P06 | P03, Family::LeaderCutFromController) => {
             vec![script.outage(Trigger::Acked, 0)]
         }
-        (S01, Family::LeaderPowerLoss | Family::ClusterPowerLoss) => {
-            vec![script.outage(Trigger::AckedUnsynced, 5_000)]
-        }
-        // The delay lets the followers copy what acks=0 and 1 told too early.
-        (S02, Family::ClusterPowerLoss) => {
-            vec![script.outage(Trigger::AckedUnsynced, 50_000)]
-        }
+        // A record that an application has processed is not lost to it: the power must go while the
+        // consumers are behind. The delay lets a backlog grow, and lets the followers copy what
+        // acks=0 and 1 told too early.
+        (S01, Family::LeaderPowerLoss | Family::ClusterPowerLoss)
+        | (S02, Family::ClusterPowerLoss) => vec![
+            script.outage(Trigger::AckedUnsynced, 50_000),
+            script.outage(Trigger::AckedUnsynced, 5_000),
+        ],
         (C04, Family::ConsumerCrash) => vec![
             script.consumer_crash(Trigger::CommittedUnprocessed, 1),
             script.consumer_crash(Trigger::CommittedUnprocessed, 4),

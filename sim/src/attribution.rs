@@ -201,7 +201,8 @@ impl<'a> Attribution<'a> {
         Some(self.which_failover(id, append, new_epoch))
     }
 
-    /// Whether this replica had the record and its log ended at or below it after a power loss.
+    /// Whether this replica had the record, its power went, and nothing says that the log came back
+    /// with it: it was cut at recovery, or the whole file was gone.
     fn lost_by_power(
         &self,
         id: TopicPartition,
@@ -210,12 +211,9 @@ impl<'a> Attribution<'a> {
         until: Nanos,
     ) -> bool {
         let mut has = false;
-        let mut lost = false;
-        let mut power_lost = false;
-        for event in self.events.iter().take_while(|e| e.at <= until) {
-            if event.node != node {
-                continue;
-            }
+        let mut powerless = false;
+        let events = self.events.iter().take_while(|e| e.at <= until);
+        for event in events.filter(|e| e.node == node) {
             match &event.kind {
                 EventKind::Fact(Fact::Appended {
                     partition,
@@ -227,32 +225,26 @@ impl<'a> Attribution<'a> {
                     && (*base_offset..=*last_offset).contains(&append.offset)
                     && *leader_epoch >= append.leader_epoch =>
                 {
-                    (has, lost) = (true, false);
+                    (has, powerless) = (true, false);
                 }
-                EventKind::Fault(FaultEvent::PowerLost { .. }) => power_lost = true,
-                EventKind::Fault(FaultEvent::Started { .. }) if !power_lost => {}
+                EventKind::Fault(FaultEvent::PowerLost { .. }) => powerless = has,
                 EventKind::Fact(Fact::LogRecovered {
-                    topic: _,
-                    partition,
-                    log_end,
-                    ..
+                    partition, log_end, ..
                 }) if *partition == id.partition
-                    && has
-                    && power_lost
-                    && *log_end <= append.offset
+                    && *log_end > append.offset
                     && self.is_of_topic(event) =>
                 {
-                    (has, lost) = (false, true);
+                    powerless = false;
                 }
                 EventKind::Fact(Fact::Truncated { partition, to, .. })
                     if *partition == id && *to <= append.offset =>
                 {
-                    has = false;
+                    (has, powerless) = (false, false);
                 }
                 _ => {}
             }
         }
-        lost
+        has && powerless
     }
 
     /// `LogRecovered` carries a name, not an id; internal topics begin with two underscores.

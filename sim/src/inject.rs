@@ -214,7 +214,7 @@ impl Injector {
             if self.matches(trigger, event, cluster, world) {
                 self.counts[i] += 1;
                 if self.counts[i] == nth.max(1) {
-                    self.origins[i] = Some(event.node);
+                    self.origins[i] = Some(origin_of(event, cluster));
                     self.schedule(i, delay_us * MICROS, world);
                 }
             }
@@ -732,6 +732,16 @@ fn is_exposed(
                 || (cluster.assignment[0].len() == 1 && any_unanswered())
                 || led().any(|p| !cluster.is_copied(&kernel, p))
         }
+    }
+}
+
+/// Where an event happened, to an application: a commit is the reader's, though a broker tells of it.
+fn origin_of(event: &Event, cluster: &Cluster) -> NodeId {
+    match &event.kind {
+        EventKind::Fact(Fact::OffsetCommitted { partition, .. }) => {
+            cluster.reader_of(partition.partition)
+        }
+        _ => event.node,
     }
 }
 

@@ -64,7 +64,10 @@ impl Play {
         }
     }
 
-    fn act<T>(&mut self, what: impl FnOnce(&mut Partition, &MetadataImage, &mut Env<'_>) -> T) -> T {
+    fn act<T>(
+        &mut self,
+        what: impl FnOnce(&mut Partition, &MetadataImage, &mut Env<'_>) -> T,
+    ) -> T {
         let mut env = Env {
             now: 0,
             wall_ms: self.wall_ms,
@@ -174,7 +177,11 @@ fn below_min_isr_acks_all_is_refused_acks_1_is_not_and_the_high_watermark_stands
     assert_eq!(play.partition.admits(-1), Err(ErrorCode::NotEnoughReplicas));
     assert_eq!(play.partition.admits(1), Ok(()));
     play.append(4);
-    assert_eq!(play.high_watermark(), 0, "strict min ISR, whatever the acks");
+    assert_eq!(
+        play.high_watermark(),
+        0,
+        "strict min ISR, whatever the acks"
+    );
 }
 
 #[test]
@@ -207,7 +214,11 @@ fn a_proposed_expansion_holds_the_high_watermark_back_at_once() {
     assert_eq!(play.high_watermark(), 3);
     play.fetch(3, 3).unwrap();
     assert_eq!(play.partition.pending().unwrap().isr, [1, 2, 3]);
-    assert_eq!(play.partition.isr(), [1, 2], "only the controller commits it");
+    assert_eq!(
+        play.partition.isr(),
+        [1, 2],
+        "only the controller commits it"
+    );
     play.append(1);
     play.fetch(2, 4).unwrap();
     assert_eq!(play.high_watermark(), 3);
@@ -222,7 +233,10 @@ fn a_follower_joins_the_isr_only_at_the_high_watermark_and_the_start_of_the_epoc
     play.fetch(3, 4).unwrap();
     play.lead(1, &[1, 2]);
     play.fetch(3, 5).unwrap();
-    assert!(play.partition.pending().is_none(), "5 is below the start of the epoch, 6");
+    assert!(
+        play.partition.pending().is_none(),
+        "5 is below the start of the epoch, 6"
+    );
     play.fetch(3, 6).unwrap();
     assert!(play.partition.pending().is_some());
 }
@@ -242,7 +256,10 @@ fn a_produce_is_done_when_the_high_watermark_has_passed_it() {
     let mut play = Play::new();
     play.lead(0, &[1, 2, 3]);
     play.append(1);
-    assert_eq!(play.partition.replication_progress(1), ReplicationProgress::Waiting);
+    assert_eq!(
+        play.partition.replication_progress(1),
+        ReplicationProgress::Waiting
+    );
     play.fetch(2, 1).unwrap();
     play.fetch(3, 1).unwrap();
     let done = ReplicationProgress::Decided(ErrorCode::None);

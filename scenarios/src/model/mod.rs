@@ -209,10 +209,9 @@ fn storage_side(config: &CellConfig, family: Family, ways: &mut Ways) {
             }
         }
         Family::ClusterPowerLoss if cached => {
-            // KIP-966: correlated. What each disk kept is drawn; where the replica that leads again
-            // kept less than another, it is the last one standing.
+            // KIP-966: correlated. What each disk kept is drawn, and the one that leads again may
+            // have kept less than another.
             ways.by(&[S02]);
-            ways.beside(&[R05]);
             if config.unclean {
                 // The last member of the ISR is not always the first to be back.
                 ways.beside(&[R02, R03]);
@@ -220,7 +219,7 @@ fn storage_side(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         // The power gone after the append and before the sync: nothing was promised to acks=all
         // yet, and acks=1 was not answered; acks=0 was, by nobody.
-        Family::ClusterPowerLoss if config.acks == Acks::None => ways.beside(&[S02, R05]),
+        Family::ClusterPowerLoss if config.acks == Acks::None => ways.beside(&[S02]),
         // One machine of a full ISR: it is fenced and removed before it may register again
         // (`ClusterControlManager.registerBroker`), and copies again what it lost.
         _ => {}

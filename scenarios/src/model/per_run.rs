@@ -5,8 +5,8 @@
 //! the deaths (`BrokerHeartbeatManager.findOneStaleBroker`). A loss that they do not allow is one
 //! that no order of these faults explains.
 
-use super::{behind_a_truncation, takes_readable_records};
 use super::{Application, CellConfig};
+use super::{behind_a_truncation, takes_readable_records};
 use everyack_broker::config::{Acks, AutoOffsetReset};
 use everyack_broker::ids::NodeId;
 use everyack_sim::fault::{FaultPlan, What, Whom};

@@ -93,11 +93,11 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// When the first fault of a family strikes: three times of four on an event, since the
+    /// When the first fault of a family strikes: seven times of eight on an event, since the
     /// windows between events are narrow, else at any instant.
     fn strike(&mut self, family: Family) -> When {
         let (first, last) = self.context.timeouts.strike_ms();
-        if self.stream.chance(1, 4) && family != Family::LateStart {
+        if self.stream.chance(1, 8) && family != Family::LateStart {
             return When::AtUs(self.stream.range(first * 1_000, last * 1_000));
         }
         let events: &[Trigger] = match family {
@@ -106,7 +106,8 @@ impl Drawing<'_> {
                 Trigger::ProduceArrived,
                 Trigger::Appended,
             ],
-            Family::ConsumerCrash => &[Trigger::Polled, Trigger::Processed, Trigger::Committed],
+            // Not `Committed`: an application that commits by auto-commit is told of none.
+            Family::ConsumerCrash => &[Trigger::Polled, Trigger::Processed],
             Family::LateStart => &[Trigger::Acked],
             _ => &[
                 Trigger::ProduceInFlight,
@@ -139,12 +140,13 @@ impl Drawing<'_> {
         self.stream.range(1, most) as u32
     }
 
-    /// Delay after an event: none, within a round trip, or within a few.
+    /// Delay after an event in microseconds: none, within the round trip in which a follower copies,
+    /// or within a few of them.
     fn delay_us(&mut self) -> u64 {
-        match self.stream.below(4) {
-            0 => 0,
-            1 | 2 => self.stream.range(1, 1_000),
-            _ => self.stream.range(1_000, 20_000),
+        match self.stream.below(8) {
+            0..=2 => 0,
+            3..=6 => self.stream.range(1, 500),
+            _ => self.stream.range(500, 20_000),
         }
     }
 
