@@ -276,10 +276,10 @@ impl<'a> Run<'a> {
                 self.positions_fixed.push(event.node);
             }
             ClientEvent::ProducerFinished => self.finished_producers += 1,
-            ClientEvent::Processed { message, .. } => {
-                if self.history.times_processed(*message) > 1 {
-                    self.marks.processed_again();
-                }
+            ClientEvent::Processed { message, .. }
+                if self.history.times_processed(*message) > 1 =>
+            {
+                self.marks.processed_again();
             }
             _ => {}
         }

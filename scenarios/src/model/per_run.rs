@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(run(&cached, &[(POWER, LEADER, &[1])]), []);
         assert_eq!(
             run(&cached, &[(CUT, LEADER, &[1]), (POWER, LEADER, &[1])]),
-            [Mechanism::R05, Mechanism::S02]
+            [Mechanism::R05, Mechanism::S02, Mechanism::C15]
         );
         assert_eq!(
             run(&safe(), &[(CUT, LEADER, &[1]), (POWER, LEADER, &[1])]),
@@ -285,11 +285,11 @@ mod tests {
         assert_eq!(run(&cached, &[crash(&[1]), (POWER, LEADER, &[2])]), []);
         assert_eq!(
             run(&cached, &[crash(&[1]), crash(&[2]), (POWER, LEADER, &[3])]),
-            [Mechanism::R05, Mechanism::S02]
+            [Mechanism::R05, Mechanism::S02, Mechanism::C15]
         );
         assert_eq!(
             run(&cached, &[(POWER, Whom::AllBrokers, &[1, 2, 3])]),
-            [Mechanism::R05, Mechanism::S02]
+            [Mechanism::R05, Mechanism::S02, Mechanism::C15]
         );
         assert_eq!(run(&cached, &[crash(&[1]), crash(&[2]), crash(&[3])]), []);
     }
@@ -304,7 +304,12 @@ mod tests {
         let two: &[(What, Whom, &[u32])] = &[(CUT, LEADER, &[1]), (NO_CONTROLLER, LEADER, &[1])];
         assert_eq!(
             run(&config, two),
-            [Mechanism::R02, Mechanism::R03, Mechanism::R04]
+            [
+                Mechanism::R02,
+                Mechanism::R03,
+                Mechanism::R04,
+                Mechanism::C15
+            ]
         );
         let everywhere = CellConfig {
             effective_min_isr: 3,
