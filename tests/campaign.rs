@@ -1,0 +1,147 @@
+//! Whole campaigns through the command line: each planted bug is caught and replays, the number of
+//! jobs changes nothing, and every witness repeats.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A fresh directory for one test's output.
+fn directory(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    #[allow(clippy::disallowed_methods)] // a test of files
+    let _ = std::fs::remove_dir_all(&directory);
+    directory
+}
+
+/// Runs a part of the bundled suite `guide`; exit status and report.
+fn guide(out: &Path, arguments: &[&str]) -> (i32, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_everyack"))
+        .args(["run", "guide", "--quiet", "--out"])
+        .arg(out)
+        .args(arguments)
+        .output()
+        .expect("the binary was built for this test");
+    let status = output.status.code().expect("it exits");
+    #[allow(clippy::disallowed_methods)] // a test of files
+    let report = std::fs::read(out.join("report.json")).unwrap_or_else(|e| {
+        panic!(
+            "no report: {e}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    });
+    (status, serde_json::from_slice(&report).expect("JSON"))
+}
+
+fn cells(report: &Value) -> &Vec<Value> {
+    report["cells"].as_array().expect("cells")
+}
+
+fn replay(file: &Path, arguments: &[&str]) -> i32 {
+    let output = Command::new(env!("CARGO_BIN_EXE_everyack"))
+        .arg("replay")
+        .arg(file)
+        .args(arguments)
+        .output()
+        .expect("the binary was built for this test");
+    output.status.code().expect("it exits")
+}
+
+/// A planted bug breaks a cell that theory calls safe; what it saved shows it again.
+fn caught(bug: &str, filter: &str) {
+    let out = directory(&format!("bug-{bug}"));
+    let (sane, report) = guide(&out, &["--seeds", "60", "--filter", filter]);
+    assert_eq!(sane, 0, "{filter} holds without the bug: {report}");
+    let (status, report) = guide(&out, &["--seeds", "60", "--filter", filter, "--bug", bug]);
+    assert_eq!(status, 1, "{bug} is not caught by {filter}");
+    let broken = cells(&report)
+        .iter()
+        .find(|cell| cell["verdict"] == "broken")
+        .unwrap_or_else(|| panic!("{bug}: exit 1 without a broken cell"));
+    let spec = broken["witnesses"][0]["spec"].as_str().expect("a file");
+    assert_eq!(
+        replay(&out.join(spec), &[]),
+        0,
+        "{bug}: {spec} shows it again"
+    );
+}
+
+#[test]
+fn ack_before_replication_is_caught() {
+    caught("ack-before-replication", "row=acks=all,faults=leader-crash");
+}
+
+#[test]
+fn truncate_to_high_watermark_is_caught() {
+    caught(
+        "truncate-to-high-watermark",
+        "row=acks=all,faults=leader-move",
+    );
+}
+
+#[test]
+fn ignore_min_isr_is_caught() {
+    caught(
+        "ignore-min-isr",
+        "row=acks=all,faults=leader-cut-from-followers",
+    );
+}
+
+#[test]
+fn skip_flush_is_caught() {
+    caught(
+        "skip-flush",
+        "row=flush every message,faults=cluster-power-loss",
+    );
+}
+
+#[test]
+fn commit_before_processing_in_poll_is_caught() {
+    caught(
+        "commit-before-processing-in-poll",
+        "application=auto-commit,faults=consumer-crash",
+    );
+}
+
+#[test]
+fn two_reports_of_the_same_work_are_equal_but_for_time_and_jobs() {
+    let report = |jobs: &str| {
+        let out = directory(&format!("jobs-{jobs}"));
+        let arguments = [
+            "--seeds",
+            "20",
+            "--filter",
+            "faults=leader-crash",
+            "--jobs",
+            jobs,
+        ];
+        let (status, mut report) = guide(&out, &arguments);
+        assert_eq!(status, 0);
+        for field in ["wall_s", "jobs", "throughput"] {
+            let removed = report.as_object_mut().expect("an object").remove(field);
+            assert!(removed.is_some(), "{field} is reported");
+        }
+        // The commands name the directory, which differs here.
+        let text = report.to_string();
+        text.replace(&format!("jobs-{jobs}"), "jobs")
+    };
+    assert_eq!(report("1"), report("2"));
+}
+
+#[test]
+fn every_witness_repeats_in_a_new_process_typed_and_as_bytes() {
+    let out = directory("witnesses");
+    let (status, report) = guide(&out, &["--seeds", "30", "--filter", "row=acks=1"]);
+    assert_eq!(status, 0);
+    let files: Vec<&str> = cells(&report)
+        .iter()
+        .flat_map(|cell| cell["witnesses"].as_array().expect("witnesses"))
+        .map(|witness| witness["spec"].as_str().expect("a file"))
+        .collect();
+    assert!(files.len() >= 3, "acks=1 loses in three ways: {files:?}");
+    for file in files {
+        for wire in ["typed", "bytes"] {
+            let status = replay(&out.join(file), &["--wire", wire]);
+            assert_eq!(status, 0, "{file} as {wire}");
+        }
+    }
+}
