@@ -9,7 +9,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Once;
 use std::task::{Context, Poll};
 use std::thread;
@@ -148,15 +148,9 @@ pub(crate) fn restart_node(node: HostNode, future: LocalFuture) {
 }
 
 /// Lets every task that is ready run, then returns: madsim fires timers only when no task is ready.
-/// `polls` is about how many polls that takes; each costs up to 100 ns of the host's time.
-pub(crate) async fn let_ready_tasks_run(polls: u64) {
-    const SHORTEST: Duration = Duration::from_millis(1);
-    // `sleep` lasts a millisecond at least; `reset` is exact.
-    let mut timer = pin!(madsim::time::sleep(SHORTEST));
-    let wait = Duration::from_nanos(10_000 + 1_000 * polls).min(SHORTEST);
-    let deadline = timer.deadline() - SHORTEST + wait;
-    timer.as_mut().reset(deadline);
-    timer.await;
+pub(crate) async fn let_ready_tasks_run() {
+    // The shortest sleep that there is.
+    madsim::time::sleep(Duration::from_millis(1)).await;
 }
 
 /// Moves the host's clocks to this instant of the world, where they are not past it.

@@ -90,7 +90,8 @@ struct Run<'a> {
     marks: Marks,
     anomalies: Vec<Anomaly>,
     events: Vec<Event>,
-    fresh: Vec<Event>,
+    /// How many of the events were looked at.
+    observed: usize,
     /// Sender and receiver of Produce requests sent since the last look.
     sent: Vec<(NodeId, NodeId)>,
     phase: Phase,
@@ -134,7 +135,7 @@ impl<'a> Run<'a> {
             marks: Marks::default(),
             anomalies: Vec::new(),
             events: Vec::new(),
-            fresh: Vec::new(),
+            observed: 0,
             sent: Vec::new(),
             phase: Phase::Starting,
             family,
@@ -189,32 +190,30 @@ impl<'a> Run<'a> {
     /// Takes what the last event caused: history, marks, invariants, triggers.
     fn observe(&mut self) {
         let under_load = matches!(self.phase, Phase::Faults { .. });
-        self.world.take_watched(&mut self.sent);
-        if under_load {
-            for (_, to) in &self.sent {
-                self.injector.produce_sent(*to, &self.world);
+        self.world.take_events(&mut self.events, &mut self.sent);
+        for (_, to) in self.sent.drain(..) {
+            if under_load {
+                self.injector.produce_sent(to, &self.world);
             }
         }
-        self.sent.clear();
-        self.world.take_events(&mut self.fresh);
-        if self.fresh.is_empty() {
+        if self.observed == self.events.len() {
             return;
         }
-        let mut fresh = std::mem::take(&mut self.fresh);
-        for event in fresh.drain(..) {
-            self.marks.see(&event);
+        let events = std::mem::take(&mut self.events);
+        for event in &events[self.observed..] {
+            self.marks.see(event);
             match &event.kind {
-                EventKind::Fact(fact) => self.see_fact(&event, fact),
-                EventKind::Client(client) => self.see_client(&event, client),
+                EventKind::Fact(fact) => self.see_fact(event, fact),
+                EventKind::Client(client) => self.see_client(event, client),
                 EventKind::Fault(_) => {}
             }
             if under_load {
-                self.injector.see(&event, &self.cluster, &self.world);
+                self.injector.see(event, &self.cluster, &self.world);
             }
-            self.injector.keep_books(&event);
-            self.events.push(event);
+            self.injector.keep_books(event);
         }
-        self.fresh = fresh;
+        self.observed = events.len();
+        self.events = events;
     }
 
     fn see_fact(&mut self, event: &Event, fact: &Fact) {

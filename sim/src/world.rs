@@ -21,13 +21,19 @@ use everyack_broker::time::{Nanos, SECONDS};
 use std::any::Any;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::panic;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
 /// How long a supervisor waits before it starts an application again that ended with an error.
 pub const RESTART_DELAY: Nanos = SECONDS;
+
+/// Far more polls than the driver gets before the host has run every application that is awake: it
+/// picks one of the ready tasks at random.
+const MOST_YIELDS: u32 = 100_000;
 
 /// Control tokens from here on are the world's own; the driver uses those below.
 const OWN_TOKENS: u64 = 1 << 63;
@@ -57,6 +63,8 @@ struct ApplicationState<P> {
     spec: ApplicationSpec<P>,
     incarnation: u32,
     alive: bool,
+    /// It was woken, or started, and has not run since.
+    awake: bool,
     host_node: Option<madsim::task::NodeId>,
     /// One past the last message that it sent.
     next_sequence: u32,
@@ -64,7 +72,7 @@ struct ApplicationState<P> {
 
 /// A call that was not yet answered, or whose answer was not yet fetched.
 struct PendingCall {
-    node: NodeId,
+    application: ApplicationId,
     about: About,
     accepted: bool,
     answer: Option<Reply>,
@@ -72,7 +80,7 @@ struct PendingCall {
 }
 
 struct Sleeper {
-    node: NodeId,
+    application: ApplicationId,
     fired: bool,
     waker: Option<Waker>,
 }
@@ -80,13 +88,12 @@ struct Sleeper {
 struct State<P: Process> {
     seed: u64,
     kernel: Kernel<P>,
-    events: Vec<Event>,
     calls: BTreeMap<CallId, PendingCall>,
     sleepers: BTreeMap<u64, Sleeper>,
     next_sleeper: u64,
     applications: Vec<ApplicationState<P>>,
-    /// Tasks made ready since the driver last let them run.
-    woken: u64,
+    /// Applications that are awake.
+    awake: u32,
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -105,12 +112,11 @@ impl<P: Process + 'static> World<P> {
         World(Rc::new(RefCell::new(State {
             seed,
             kernel,
-            events: Vec::new(),
             calls: BTreeMap::new(),
             sleepers: BTreeMap::new(),
             next_sleeper: 0,
             applications: Vec::new(),
-            woken: 0,
+            awake: 0,
             panic: None,
         })))
     }
@@ -128,9 +134,9 @@ impl<P: Process + 'static> World<P> {
     /// Takes one event from the kernel and lets the applications run that it woke. Their timers and
     /// restarts come back as [`Next::Quiet`].
     pub async fn next(&self) -> Next {
-        let (next, restart) = {
+        let (next, restart, awake) = {
             let mut state = self.0.borrow_mut();
-            state.collect();
+            state.answer_all();
             let mut restart = None;
             let next = match state.kernel.next() {
                 Next::Control(token) if token >= RESTARTS => {
@@ -143,34 +149,32 @@ impl<P: Process + 'static> World<P> {
                 }
                 next => next,
             };
-            state.collect();
-            (next, restart)
+            state.answer_all();
+            (next, restart, state.awake > 0)
         };
         if let Some(application) = restart {
             self.start_application(application).await;
+        } else if awake {
+            self.settle().await;
         }
-        self.settle().await;
         next
     }
 
-    /// Moves every event since the last call into `into`, in order. Facts of a process and what its
-    /// clients were told are in one stream.
-    pub fn take_events(&self, into: &mut Vec<Event>) {
+    /// Moves every event since the last call behind those in `into`, in order: facts of a process and
+    /// what its clients were told are in one stream. Frames that the kernel's watch picked go to
+    /// `watched`.
+    pub fn take_events(&self, into: &mut Vec<Event>, watched: &mut Vec<(NodeId, NodeId)>) {
         let mut state = self.0.borrow_mut();
-        state.collect();
-        into.append(&mut state.events);
-    }
-
-    /// Moves the frames that the kernel's watch picked since the last call into `into`.
-    pub fn take_watched(&self, into: &mut Vec<(NodeId, NodeId)>) {
-        into.append(&mut self.0.borrow_mut().kernel.watched);
+        state.answer_all();
+        into.append(&mut state.kernel.events);
+        watched.append(&mut state.kernel.watched);
     }
 
     /// Puts an event of the driver's own (a fault) into the stream.
     pub fn record(&self, node: NodeId, kind: EventKind) {
         let mut state = self.0.borrow_mut();
-        state.collect();
-        state.event(node, kind);
+        state.answer_all();
+        state.kernel.record(node, kind);
     }
 
     /// Adds an application; it is not started yet.
@@ -180,6 +184,7 @@ impl<P: Process + 'static> World<P> {
             spec,
             incarnation: 0,
             alive: false,
+            awake: false,
             host_node: None,
             next_sequence: 0,
         });
@@ -222,8 +227,8 @@ impl<P: Process + 'static> World<P> {
             );
             let engine = (started.spec.engine)();
             state.kernel.start(node, engine);
-            state.collect();
-            state.woken += 1;
+            state.answer_all();
+            state.awaken(application);
             parts
         };
         let task = Box::pin(self.clone().run_application(context, main));
@@ -246,11 +251,11 @@ impl<P: Process + 'static> World<P> {
                 return false;
             }
             state.end_application(application);
-            state.woken += 1;
             state.applications[application.0].host_node
         };
         if let Some(node) = host_node {
             host::kill_node(node);
+            host::let_ready_tasks_run().await;
         }
         self.settle().await;
         true
@@ -258,7 +263,12 @@ impl<P: Process + 'static> World<P> {
 
     async fn run_application(self, context: Context, main: Main) {
         let caller = context.caller();
-        let outcome = host::CatchUnwind(Box::pin(async move { main(context).await })).await;
+        let mut main = host::CatchUnwind(Box::pin(async move { main(context).await }));
+        let outcome = poll_fn(|context| {
+            self.0.borrow_mut().runs(caller);
+            Pin::new(&mut main).poll(context)
+        })
+        .await;
         let mut state = self.0.borrow_mut();
         match outcome {
             Err(payload) => {
@@ -279,16 +289,12 @@ impl<P: Process + 'static> World<P> {
 
     /// Lets every application run that was woken, until each waits again.
     async fn settle(&self) {
-        loop {
-            let (woken, now) = {
-                let mut state = self.0.borrow_mut();
-                (std::mem::take(&mut state.woken), state.kernel.now())
-            };
-            if woken == 0 {
-                break;
-            }
-            host::advance_clocks(Duration::from_nanos(now));
-            host::let_ready_tasks_run(woken).await;
+        host::advance_clocks(Duration::from_nanos(self.now()));
+        let mut yields = 0;
+        while self.0.borrow().awake > 0 {
+            assert!(yields < MOST_YIELDS, "an application was woken and does not run");
+            yields += 1;
+            madsim::task::yield_now().await;
         }
         let panic = self.0.borrow_mut().panic.take();
         if let Some(payload) = panic {
@@ -298,22 +304,12 @@ impl<P: Process + 'static> World<P> {
 }
 
 impl<P: Process> State<P> {
-    fn event(&mut self, node: NodeId, kind: EventKind) {
-        let at = self.kernel.now();
-        self.events.push(Event { at, node, kind });
-    }
-
     fn client_event(&mut self, node: NodeId, event: ClientEvent) {
-        self.event(node, EventKind::Client(event));
+        self.kernel.record(node, EventKind::Client(event));
     }
 
-    /// Turns what the last step put out into events, and wakes who waits for an answer.
-    fn collect(&mut self) {
-        let at = self.kernel.now();
-        for (node, fact) in self.kernel.facts.drain(..) {
-            let kind = EventKind::Fact(fact);
-            self.events.push(Event { at, node, kind });
-        }
+    /// Hands the answers that the last step gave to who waits for them.
+    fn answer_all(&mut self) {
         if !self.kernel.replies.is_empty() {
             let mut replies = std::mem::take(&mut self.kernel.replies);
             for (_, call, reply) in replies.drain(..) {
@@ -323,11 +319,31 @@ impl<P: Process> State<P> {
         }
     }
 
+    /// The application is about to be run by the host.
+    fn awaken(&mut self, application: ApplicationId) {
+        let awake = &mut self.applications[application.0].awake;
+        self.awake += u32::from(!*awake);
+        *awake = true;
+    }
+
+    fn fall_asleep(&mut self, application: ApplicationId) {
+        let awake = &mut self.applications[application.0].awake;
+        self.awake -= u32::from(*awake);
+        *awake = false;
+    }
+
+    /// The host runs an application; it may be the last poll of one that was killed.
+    fn runs(&mut self, caller: Caller) {
+        if self.applications[caller.application.0].incarnation == caller.incarnation {
+            self.fall_asleep(caller.application);
+        }
+    }
+
     fn answer(&mut self, call: CallId, reply: Reply) {
         let Some(pending) = self.calls.get_mut(&call) else {
             return;
         };
-        let node = pending.node;
+        let application = pending.application;
         let told = pending.about.told(&reply);
         let delivered = delivered(&reply);
         match reply {
@@ -339,8 +355,9 @@ impl<P: Process> State<P> {
         }
         if let Some(waker) = pending.waker.take() {
             waker.wake();
-            self.woken += 1;
+            self.awaken(application);
         }
+        let node = self.applications[application.0].spec.node;
         for event in told.into_iter().chain(delivered) {
             self.client_event(node, event);
         }
@@ -357,8 +374,10 @@ impl<P: Process> State<P> {
         ended.alive = false;
         let node = ended.spec.node;
         self.kernel.kill(node);
-        self.calls.retain(|_, call| call.node != node);
-        self.sleepers.retain(|_, sleeper| sleeper.node != node);
+        self.calls.retain(|_, call| call.application != application);
+        self.sleepers
+            .retain(|_, sleeper| sleeper.application != application);
+        self.fall_asleep(application);
     }
 
     /// The application whose restart this token announces, unless somebody started it meanwhile.
@@ -374,7 +393,8 @@ impl<P: Process> State<P> {
             sleeper.fired = true;
             if let Some(waker) = sleeper.waker.take() {
                 waker.wake();
-                self.woken += 1;
+                let application = sleeper.application;
+                self.awaken(application);
             }
         }
     }
@@ -401,7 +421,7 @@ impl<P: Process + 'static> Boundary for World<P> {
         state.calls.insert(
             id,
             PendingCall {
-                node: caller.node,
+                application: caller.application,
                 about,
                 accepted: false,
                 answer: None,
@@ -416,7 +436,7 @@ impl<P: Process + 'static> Boundary for World<P> {
                 state.client_event(caller.node, ClientEvent::SendFailed(message, text));
             }
         }
-        state.collect();
+        state.answer_all();
         called.map_or(Called::EngineGone, Called::Pending)
     }
 
@@ -453,7 +473,7 @@ impl<P: Process + 'static> Boundary for World<P> {
         state.next_sleeper += 1;
         if state.is_current(caller) {
             let sleeper = Sleeper {
-                node: caller.node,
+                application: caller.application,
                 fired: false,
                 waker: None,
             };

@@ -2,7 +2,7 @@
 
 use everyack_broker::env::{ConnId, Queue, TimerToken};
 use everyack_broker::time::Nanos;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// A node's index and the incarnation that an event is meant for; events for others are ignored.
@@ -39,39 +39,22 @@ pub(super) enum Due {
     Control(u64),
 }
 
-#[derive(Debug)]
-struct Entry {
-    at: Nanos,
-    sequence: u64,
-    due: Due,
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
+/// Bits of a heap entry that hold the slot; those above hold the sequence, then the time.
+const SLOT_BITS: u32 = 24;
+const SEQUENCE_BITS: u32 = 40;
 
 /// Time and what is due.
+///
+/// A heap entry is one number, (time, sequence, slot) from the top, so that the heap moves and
+/// compares nothing else; what is due lies in the slot. That bounds a run to 2^40 events and to 2^24
+/// that are due at once.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     now: Nanos,
     sequence: u64,
-    heap: BinaryHeap<Entry>,
+    heap: BinaryHeap<Reverse<u128>>,
+    slots: Vec<Due>,
+    free: Vec<u32>,
 }
 
 impl Agenda {
@@ -84,22 +67,36 @@ impl Agenda {
     pub fn put(&mut self, at: Nanos, due: Due) {
         let at = at.max(self.now);
         self.sequence += 1;
-        self.heap.push(Entry {
-            at,
-            sequence: self.sequence,
-            due,
-        });
+        assert!(self.sequence >> SEQUENCE_BITS == 0, "too many events");
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = due;
+                slot
+            }
+            None => {
+                self.slots.push(due);
+                self.slots.len() as u32 - 1
+            }
+        };
+        assert!(slot >> SLOT_BITS == 0, "too many events are due");
+        let order = self.sequence << SLOT_BITS | u64::from(slot);
+        self.heap
+            .push(Reverse(u128::from(at) << 64 | u128::from(order)));
     }
 
+    /// When the next event is due.
     pub fn peek(&self) -> Option<Nanos> {
-        self.heap.peek().map(|entry| entry.at)
+        self.heap.peek().map(|Reverse(entry)| (entry >> 64) as Nanos)
     }
 
     /// Moves time to the next event and takes it.
     pub fn pop(&mut self) -> Option<Due> {
-        let entry = self.heap.pop()?;
-        debug_assert!(entry.at >= self.now);
-        self.now = entry.at;
-        Some(entry.due)
+        let Reverse(entry) = self.heap.pop()?;
+        let at = (entry >> 64) as Nanos;
+        debug_assert!(at >= self.now);
+        self.now = at;
+        let slot = entry as u32 & ((1 << SLOT_BITS) - 1);
+        self.free.push(slot);
+        Some(self.slots[slot as usize])
     }
 }

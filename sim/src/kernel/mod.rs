@@ -22,6 +22,7 @@ mod step;
 mod tests;
 pub mod trace;
 
+use crate::event::{Event, EventKind};
 use crate::fault::Unsynced;
 use crate::spec::WireMode;
 use agenda::{Agenda, Due};
@@ -115,9 +116,9 @@ pub struct Kernel<P: Process> {
     watch: Option<fn(&Frame) -> bool>,
     trace: Trace,
     stats: Stats,
-    /// Facts since the driver last drained them; all of the present instant if it drains after
-    /// every event.
-    pub facts: Vec<(NodeId, Fact)>,
+    /// The stream of events since the driver last took them: the kernel puts the facts of each step
+    /// there, the driver what it does itself.
+    pub events: Vec<Event>,
     /// Answers to applications since the driver last drained them.
     pub replies: Vec<(NodeId, CallId, Reply)>,
     /// Sender and receiver of each frame that the watch picked, at the instant of sending.
@@ -146,7 +147,7 @@ impl<P: Process> Kernel<P> {
             watch: None,
             trace: Trace::new(false),
             stats: Stats::default(),
-            facts: Vec::new(),
+            events: Vec::new(),
             replies: Vec::new(),
             watched: Vec::new(),
             halted: Vec::new(),
@@ -227,6 +228,12 @@ impl<P: Process> Kernel<P> {
     /// When the next event is due.
     pub fn peek(&self) -> Option<Nanos> {
         self.agenda.peek()
+    }
+
+    /// Puts an event of the driver's own into the stream, at the present instant.
+    pub fn record(&mut self, node: NodeId, kind: EventKind) {
+        let at = self.agenda.now();
+        self.events.push(Event { at, node, kind });
     }
 
     /// Counters so far.

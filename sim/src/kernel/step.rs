@@ -4,6 +4,7 @@ use super::agenda::{Due, Target};
 use super::disk::{DiskHandle, Owner};
 use super::network::{Delivery, Network};
 use super::{Kernel, Next, Servers, purpose};
+use crate::event::{Event, EventKind};
 use crate::spec::WireMode;
 use everyack_broker::env::{ConnId, Env, Input, Output, Process, Queue, Stream};
 use everyack_broker::ids::NodeId;
@@ -123,9 +124,15 @@ impl<P: Process> Kernel<P> {
                 self.agenda.put(at, Due::DiskSync(node.machine, id));
             }
         }
-        for fact in self.step_facts.drain(..) {
-            self.trace.fact(&fact);
-            self.facts.push((host.id, fact));
+        if !self.step_facts.is_empty() {
+            for fact in self.step_facts.drain(..) {
+                self.trace.fact(&fact);
+                self.events.push(Event {
+                    at: now,
+                    node: host.id,
+                    kind: EventKind::Fact(fact),
+                });
+            }
         }
         if !self.out.is_empty() {
             self.apply(index);

@@ -178,7 +178,7 @@ async fn run_until(world: &World<Engine>, until: Nanos) {
 
 fn client_events(world: &World<Engine>) -> Vec<(Nanos, ClientEvent)> {
     let mut events = Vec::new();
-    world.take_events(&mut events);
+    world.take_events(&mut events, &mut Vec::new());
     events
         .into_iter()
         .filter_map(|event| match event.kind {
