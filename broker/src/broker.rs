@@ -519,7 +519,7 @@ impl Run {
         let (kind, low) = timer::split(token);
         match kind {
             timer::FETCHER => self.replicas.fetcher_timer(low as BrokerId, env),
-            timer::PURGATORY => self.replicas.expire(low, &self.image, env),
+            timer::PURGATORY => self.replicas.expire(&self.image, env),
             timer::LIFECYCLE_CHANNEL => self.lifecycle.on_channel_timer(env),
             timer::LIFECYCLE => self.lifecycle.on_timer(self.image.offset(), env),
             timer::ALTER_PARTITION_CHANNEL => self.alter_partition.on_channel_timer(env),
@@ -530,8 +530,8 @@ impl Run {
                 self.forwarding.on_timer(env);
             }
             timer::COMMIT => {
-                let answer = self.offsets.expire(low);
-                self.answer_all(answer, env);
+                let answers = self.offsets.expire(env);
+                self.answer_all(answers, env);
             }
             timer::TASK => {
                 self.tasks.push_back(TASKS[low as usize]);

@@ -292,7 +292,10 @@ impl<P: Process + 'static> World<P> {
         host::advance_clocks(Duration::from_nanos(self.now()));
         let mut yields = 0;
         while self.0.borrow().awake > 0 {
-            assert!(yields < MOST_YIELDS, "an application was woken and does not run");
+            assert!(
+                yields < MOST_YIELDS,
+                "an application was woken and does not run"
+            );
             yields += 1;
             madsim::task::yield_now().await;
         }

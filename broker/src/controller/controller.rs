@@ -26,6 +26,7 @@ use crate::ids::*;
 use crate::quorum::{MetadataLog, QuorumError};
 use crate::time::{MICROS, MILLIS, Nanos, millis};
 use crate::wire::*;
+use smallvec::smallvec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What one request takes of the controller's event queue.
@@ -571,7 +572,7 @@ impl Controller {
                 };
                 FetchResponse {
                     error: ErrorCode::None,
-                    topics: vec![(TopicId::METADATA, vec![result])],
+                    topics: vec![(TopicId::METADATA, smallvec![result])],
                 }
             }
             // hasValidTopicPartition.

@@ -192,7 +192,7 @@ impl ReplicationControl<'_> {
         let mut records = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for (topic, partitions) in &request.topics {
-            let mut results = Vec::with_capacity(partitions.len());
+            let mut results = Items::with_capacity(partitions.len());
             for proposal in partitions {
                 let tp = TopicPartition::new(*topic, proposal.partition);
                 let outcome = if self.image.topic(*topic).is_none() {

@@ -59,6 +59,8 @@ struct PendingCommit {
     /// The offset behind its records, once appended.
     end: Option<Offset>,
     timestamp: i64,
+    /// When its time is over.
+    deadline: Nanos,
     /// Its time was over before the append was done; the records come all the same.
     expired: bool,
 }
@@ -85,6 +87,8 @@ pub struct OffsetsCoordinator {
     shards: BTreeMap<i32, Shard>,
     pending: BTreeMap<u64, PendingCommit>,
     next_job: u64,
+    /// One timer for the oldest commit, whose deadline is the first.
+    timer_set: bool,
     /// Shards that wait to be loaded, first come first served.
     to_load: Vec<(i32, LeaderEpoch)>,
 }
@@ -98,6 +102,7 @@ impl OffsetsCoordinator {
             shards: BTreeMap::new(),
             pending: BTreeMap::new(),
             next_job: 0,
+            timer_set: false,
             to_load: Vec::new(),
         }
     }
@@ -213,10 +218,11 @@ impl OffsetsCoordinator {
             request,
             end: None,
             timestamp: env.wall_ms,
+            deadline: env.now.saturating_add(self.commit_timeout),
             expired: false,
         };
         self.pending.insert(job, pending);
-        env.timer_in(self.commit_timeout, TimerToken(self.timer_kind | job));
+        self.set_timer(env);
         Ok(CommitAppend {
             job,
             partition,
@@ -287,8 +293,29 @@ impl OffsetsCoordinator {
             .collect()
     }
 
-    /// The time of a commit is over.
-    pub fn expire(&mut self, job: u64) -> Option<Answer> {
+    fn set_timer(&mut self, env: &mut Env<'_>) {
+        if !self.timer_set
+            && let Some(first) = self.pending.values().find(|c| !c.expired)
+        {
+            self.timer_set = true;
+            let delay = first.deadline.saturating_sub(env.now);
+            env.timer_in(delay, TimerToken(self.timer_kind));
+        }
+    }
+
+    /// The timer fired: the time of some commits is over.
+    pub fn expire(&mut self, env: &mut Env<'_>) -> Vec<Answer> {
+        self.timer_set = false;
+        let pending = self.pending.iter();
+        let late = pending.filter(|(_, c)| !c.expired && c.deadline <= env.now);
+        let late: Vec<u64> = late.map(|(job, _)| *job).collect();
+        let answers = late.into_iter().filter_map(|job| self.expire_one(job));
+        let answers = answers.collect();
+        self.set_timer(env);
+        answers
+    }
+
+    fn expire_one(&mut self, job: u64) -> Option<Answer> {
         let error = coordinator_error(ErrorCode::RequestTimedOut);
         let commit = self.pending.get_mut(&job)?;
         if commit.end.is_some() {

@@ -10,6 +10,7 @@ use crate::ids::*;
 use crate::quorum::decode_batches;
 use crate::time::{MILLIS, Nanos};
 use crate::wire::*;
+use smallvec::smallvec;
 
 /// `KafkaRaftClient.MAX_FETCH_WAIT_MS`.
 const FETCH_WAIT_MS: i32 = 500;
@@ -73,7 +74,7 @@ impl Observer {
             min_bytes: 1,
             max_bytes: MAX_BYTES,
             isolation_level: 0,
-            topics: vec![(TopicId::METADATA, vec![ask])],
+            topics: vec![(TopicId::METADATA, smallvec![ask])],
         };
         self.channel
             .send(Request::Fetch(request), REQUEST_TIMEOUT, env);

@@ -100,10 +100,7 @@ impl AlterPartitionManager {
                 partition_epoch: item.proposal.partition_epoch,
                 new_isr: item.members.clone(),
             };
-            match topics.last_mut() {
-                Some((topic, asks)) if *topic == id.topic => asks.push(ask),
-                _ => topics.push((id.topic, vec![ask])),
-            }
+            push_by_topic(&mut topics, &id.topic, ask);
         }
         let request = AlterPartitionRequest {
             broker: self.broker,

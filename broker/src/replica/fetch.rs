@@ -43,10 +43,9 @@ impl ReplicaManager {
             self.respond_fetch(asker, result);
             return;
         }
-        let wait = Self::wait(request.max_wait_ms);
+        let wait_ms = request.max_wait_ms;
         let delayed = Delayed::Fetch(DelayedFetch { asker, request });
-        let id = self.purgatory.park(delayed, env.now.saturating_add(wait));
-        self.purgatory_timer(id, wait, env);
+        self.park(delayed, wait_ms, env);
     }
 
     fn respond_fetch(&mut self, asker: Asker, result: ReadResult) {
@@ -85,7 +84,7 @@ impl ReplicaManager {
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
         let mut budget = u64::try_from(cap).unwrap_or(0);
         for (topic, partitions) in &request.topics {
-            let mut results = Vec::with_capacity(partitions.len());
+            let mut results = Items::with_capacity(partitions.len());
             for ask in partitions {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let first = result.bytes == 0;

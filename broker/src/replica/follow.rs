@@ -9,13 +9,15 @@ use crate::replica::fetcher::{Asked, truncation_offset};
 use crate::replica::manager::{Append, ReplicaManager};
 use crate::time::{MICROS, millis};
 use crate::wire::*;
+use smallvec::smallvec;
+use std::collections::VecDeque;
 
 /// A fetch response on its way through its partitions.
 #[derive(Debug)]
 pub struct FollowJob {
     leader: BrokerId,
-    /// What was asked and answered, last first.
-    todo: Vec<(TopicPartition, FetchPartition, FetchPartitionResult)>,
+    /// What was asked and answered, and is not handled yet.
+    todo: VecDeque<(TopicPartition, FetchPartition, FetchPartitionResult)>,
     /// The append whose flush is under way.
     flushing: bool,
 }
@@ -68,10 +70,7 @@ impl ReplicaManager {
         }
         let mut topics: ByTopicId<FetchPartition> = Vec::new();
         for (id, ask) in &ready {
-            match topics.last_mut() {
-                Some((topic, asks)) if *topic == id.topic => asks.push(*ask),
-                _ => topics.push((id.topic, vec![*ask])),
-            }
+            push_by_topic(&mut topics, &id.topic, *ask);
         }
         let request = FetchRequest {
             replica_id: asker.0,
@@ -176,15 +175,18 @@ impl ReplicaManager {
                     self.fetch_failed(leader, env);
                     return;
                 }
-                let mut todo: Vec<_> = asked
-                    .into_iter()
-                    .filter_map(|(id, ask)| {
-                        let (_, results) = response.topics.iter().find(|(t, _)| *t == id.topic)?;
-                        let result = results.iter().find(|r| r.partition == id.partition)?;
-                        Some((id, ask, result.clone()))
-                    })
-                    .collect();
-                todo.reverse();
+                let answers = response.topics.into_iter().flat_map(|(topic, results)| {
+                    let id =
+                        move |r: &FetchPartitionResult| TopicPartition::new(topic, r.partition);
+                    results.into_iter().map(move |r| (id(&r), r))
+                });
+                // Both are in the order of the partitions.
+                let mut asked = asked.into_iter();
+                let todo = answers.filter_map(|(id, result)| {
+                    let (_, ask) = asked.find(|(asked, _)| *asked == id)?;
+                    Some((id, ask, result))
+                });
+                let todo = todo.collect();
                 fetcher.asked = Asked::Processing;
                 let job = FollowJob {
                     leader,
@@ -211,10 +213,10 @@ impl ReplicaManager {
         if flushed {
             assert!(job.flushing, "a flush was under way");
             job.flushing = false;
-            let (id, _, result) = job.todo.pop().expect("its partition is still listed");
+            let (id, _, result) = job.todo.pop_front().expect("its partition is still listed");
             self.copied(job.leader, id, &result, env);
         }
-        while let Some((id, ask, result)) = job.todo.last() {
+        while let Some((id, ask, result)) = job.todo.front() {
             let id = *id;
             // A partition that was removed, re-added or truncated meanwhile is not the one that was
             // asked for: its fetch offset or its epoch differs.
@@ -226,17 +228,17 @@ impl ReplicaManager {
                     s.fetch_offset == ask.fetch_offset && s.leader_epoch == ask.current_leader_epoch
                 });
             if !current {
-                job.todo.pop();
+                job.todo.pop_front();
                 continue;
             }
             if !result.error.is_none() {
                 let error = result.error;
-                job.todo.pop();
+                job.todo.pop_front();
                 self.fetch_error(job.leader, id, error, env);
                 continue;
             }
             if let Some((epoch, end)) = result.diverging_epoch {
-                job.todo.pop();
+                job.todo.pop_front();
                 self.diverged(job.leader, id, epoch, end, env);
                 continue;
             }
@@ -246,7 +248,7 @@ impl ReplicaManager {
                 return;
             }
             if result.records.is_empty() {
-                let (_, _, result) = job.todo.pop().expect("seen above");
+                let (_, _, result) = job.todo.pop_front().expect("seen above");
                 self.copied(job.leader, id, &result, env);
                 continue;
             }
@@ -274,7 +276,7 @@ impl ReplicaManager {
                         self.hold_for_flush(id, Append::Follow(job), env);
                         return;
                     }
-                    let (_, _, result) = job.todo.pop().expect("seen above");
+                    let (_, _, result) = job.todo.pop_front().expect("seen above");
                     self.copied(job.leader, id, &result, env);
                 }
                 Err(AppendError::Disk(_)) => {
@@ -283,12 +285,12 @@ impl ReplicaManager {
                 }
                 Err(AppendError::CorruptRecord(_)) => {
                     // Tried again after a back-off.
-                    job.todo.pop();
+                    job.todo.pop_front();
                     self.back_off(job.leader, id, env);
                 }
                 Err(_) => {
                     // `markPartitionFailed`: not fetched any more until its leader epoch changes.
-                    job.todo.pop();
+                    job.todo.pop_front();
                     if let Some(fetcher) = self.fetchers.get_mut(&job.leader) {
                         fetcher.partitions.remove(&id);
                     }
@@ -517,7 +519,7 @@ fn list_offset_request(
         isolation_level: 0,
         topics: vec![(
             partition.topic.clone(),
-            vec![ListOffsetsPartition {
+            smallvec![ListOffsetsPartition {
                 partition: partition.id.partition,
                 current_leader_epoch: partition.leader_epoch(),
                 timestamp,

@@ -20,8 +20,8 @@ use crate::log::{CheckpointProgress, CheckpointWrite, FlushProgress, PartitionLo
 use crate::replica::fetcher::Fetcher;
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
-use crate::replica::purgatory::{Asker, Purgatory};
-use crate::time::{Nanos, millis};
+use crate::replica::purgatory::{Asker, Delayed, Purgatory};
+use crate::time::millis;
 use crate::wire::{ErrorCode, Response};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -411,8 +411,18 @@ impl ReplicaManager {
         self.timer_kind_fetcher
     }
 
-    pub(super) fn purgatory_timer(&self, id: u64, delay: Nanos, env: &mut Env<'_>) {
-        env.timer_in(delay, TimerToken(self.timer_kind_purgatory | id));
+    /// Lets a request wait for that long at most.
+    pub(super) fn park(&mut self, delayed: Delayed, wait_ms: i32, env: &mut Env<'_>) {
+        let deadline = env.now.saturating_add(millis(i64::from(wait_ms)));
+        self.purgatory.park(delayed, deadline);
+        self.set_purgatory_timer(env);
+    }
+
+    pub(super) fn set_purgatory_timer(&mut self, env: &mut Env<'_>) {
+        if let Some(at) = self.purgatory.timer_to_set() {
+            let token = TimerToken(self.timer_kind_purgatory);
+            env.timer_in(at.saturating_sub(env.now), token);
+        }
     }
 
     // ---- the scheduler's tasks --------------------------------------------------------------
@@ -619,11 +629,6 @@ impl ReplicaManager {
                 records,
             } => self.run_coordinator_append(partition, job, records, flushed, image, env),
         }
-    }
-
-    /// How long a request may wait in the purgatory.
-    pub(super) fn wait(ms: i32) -> Nanos {
-        millis(i64::from(ms))
     }
 }
 

@@ -9,11 +9,12 @@ use crate::env::{Env, Output};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
-use crate::replica::manager::{Append, ReplicaManager, Upcall};
+use crate::replica::manager::{Append, Replica, ReplicaManager, Upcall};
 use crate::replica::partition::ReplicationProgress;
 use crate::replica::purgatory::{Asker, Delayed, DelayedProduce, ProduceStatus};
 use crate::wire::*;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// A Produce request on its way through its partitions.
 #[derive(Debug)]
@@ -233,14 +234,10 @@ impl ReplicaManager {
             self.answer_produce(delayed);
             return;
         }
-        if self.try_complete_produce(&mut delayed, env) {
+        if try_complete(&self.replicas, &mut delayed, env) {
             self.answer_produce(delayed);
         } else {
-            let wait = Self::wait(job.timeout_ms);
-            let id = self
-                .purgatory
-                .park(Delayed::Produce(delayed), env.now.saturating_add(wait));
-            self.purgatory_timer(id, wait, env);
+            self.park(Delayed::Produce(delayed), job.timeout_ms, env);
         }
     }
 
@@ -260,31 +257,10 @@ impl ReplicaManager {
         }
     }
 
-    /// `DelayedProduce.tryComplete`: true when no partition waits any more.
-    fn try_complete_produce(&self, delayed: &mut DelayedProduce, env: &mut Env<'_>) -> bool {
-        for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
-            let progress = match self.replicas.get(&status.partition) {
-                Some(replica) => replica
-                    .partition
-                    .replication_progress(status.last_offset + 1),
-                None => ReplicationProgress::Decided(ErrorCode::UnknownTopicOrPartition),
-            };
-            if let ReplicationProgress::Decided(error) = progress {
-                decide(status, error, env);
-            }
-        }
-        delayed.partitions.iter().all(|p| !p.pending)
-    }
-
     fn answer_produce(&mut self, delayed: DelayedProduce) {
         let mut topics: ByTopicId<ProducePartitionResult> = Vec::new();
         for status in delayed.partitions {
-            match topics.last_mut() {
-                Some((topic, results)) if *topic == status.partition.topic => {
-                    results.push(status.result)
-                }
-                _ => topics.push((status.partition.topic, vec![status.result])),
-            }
+            push_by_topic(&mut topics, &status.partition.topic, status.result);
         }
         self.respond(delayed.asker, Response::Produce(ProduceResponse { topics }));
     }
@@ -302,6 +278,7 @@ impl ReplicaManager {
             match self.purgatory.get(waiting) {
                 Some(Delayed::Produce(_)) => self.recheck_produce(waiting, env),
                 Some(Delayed::Fetch(_)) => self.recheck_fetch(waiting, image, env),
+                // Answered by one before it.
                 None => {}
             }
         }
@@ -309,29 +286,29 @@ impl ReplicaManager {
     }
 
     fn recheck_produce(&mut self, waiting: u64, env: &mut Env<'_>) {
-        let Some(Delayed::Produce(mut delayed)) = self.purgatory.take_for_check(waiting) else {
-            unreachable!("the caller has seen a produce of this number");
-        };
-        if self.try_complete_produce(&mut delayed, env) {
-            self.purgatory.take(waiting);
+        if let Some(Delayed::Produce(delayed)) = self.purgatory.get_mut(waiting)
+            && try_complete(&self.replicas, delayed, env)
+            && let Some(Delayed::Produce(delayed)) = self.purgatory.take(waiting)
+        {
             self.answer_produce(delayed);
-        } else {
-            self.purgatory.put_back(waiting, Delayed::Produce(delayed));
         }
     }
 
-    /// A waiting request's time is over.
-    pub fn expire(&mut self, waiting: u64, image: &MetadataImage, env: &mut Env<'_>) {
-        match self.purgatory.take_expired(waiting, env.now) {
-            Some(Delayed::Produce(mut delayed)) => {
-                for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
-                    decide(status, ErrorCode::RequestTimedOut, env);
+    /// The purgatory's timer fired.
+    pub fn expire(&mut self, image: &MetadataImage, env: &mut Env<'_>) {
+        for waiting in self.purgatory.expired(env.now) {
+            match self.purgatory.take(waiting) {
+                Some(Delayed::Produce(mut delayed)) => {
+                    for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
+                        decide(status, ErrorCode::RequestTimedOut, env);
+                    }
+                    self.answer_produce(delayed);
                 }
-                self.answer_produce(delayed);
+                Some(Delayed::Fetch(fetch)) => self.answer_fetch(fetch, image, env),
+                None => {}
             }
-            Some(Delayed::Fetch(fetch)) => self.answer_fetch(fetch, image, env),
-            None => {}
         }
+        self.set_purgatory_timer(env);
     }
 
     /// A coordinator's records, appended with acks=1 as `CoordinatorPartitionWriter` does; the
@@ -431,6 +408,26 @@ impl ReplicaManager {
             self.complete_fetches(id, image, env);
         }
     }
+}
+
+/// `DelayedProduce.tryComplete`: true when no partition waits any more.
+fn try_complete(
+    replicas: &BTreeMap<TopicPartition, Replica>,
+    delayed: &mut DelayedProduce,
+    env: &mut Env<'_>,
+) -> bool {
+    for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
+        let progress = match replicas.get(&status.partition) {
+            Some(replica) => replica
+                .partition
+                .replication_progress(status.last_offset + 1),
+            None => ReplicationProgress::Decided(ErrorCode::UnknownTopicOrPartition),
+        };
+        if let ReplicationProgress::Decided(error) = progress {
+            decide(status, error, env);
+        }
+    }
+    delayed.partitions.iter().all(|p| !p.pending)
 }
 
 fn decide(status: &mut ProduceStatus, error: ErrorCode, env: &mut Env<'_>) {

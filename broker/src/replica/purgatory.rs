@@ -4,7 +4,6 @@ use crate::env::ConnId;
 use crate::ids::*;
 use crate::time::Nanos;
 use crate::wire::{FetchRequest, ProducePartitionResult};
-use std::collections::BTreeMap;
 
 /// Who waits for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,95 +55,92 @@ pub enum Delayed {
     Fetch(DelayedFetch),
 }
 
-/// All waiting requests of a broker, watched by partition.
+impl Delayed {
+    /// Whether a change of this partition may be what it waits for.
+    fn waits_for(&self, partition: TopicPartition) -> bool {
+        match self {
+            Delayed::Produce(produce) => produce
+                .partitions
+                .iter()
+                .any(|p| p.pending && p.partition == partition),
+            Delayed::Fetch(fetch) => fetch.request.topics.iter().any(|(topic, partitions)| {
+                *topic == partition.topic
+                    && partitions
+                        .iter()
+                        .any(|p| p.partition == partition.partition)
+            }),
+        }
+    }
+}
+
+/// All waiting requests of a broker. There are few at a time, one a connection at most, so that whoever
+/// waits for a partition is found by looking at each.
 #[derive(Debug, Default)]
 pub struct Purgatory {
     next: u64,
-    waiting: BTreeMap<u64, Delayed>,
-    watchers: BTreeMap<TopicPartition, Vec<u64>>,
-    /// Deadlines in the order of their numbers; swept by one timer each.
-    deadlines: BTreeMap<u64, Nanos>,
+    /// Number, deadline and request, oldest first.
+    waiting: Vec<(u64, Nanos, Delayed)>,
+    timer_at: Option<Nanos>,
 }
 
 impl Purgatory {
-    /// Parks a request until one of its partitions changes or the deadline passes; returns its number.
-    pub fn park(&mut self, delayed: Delayed, deadline: Nanos) -> u64 {
-        let id = self.next;
+    /// Parks a request until one of its partitions changes or the deadline passes.
+    pub fn park(&mut self, delayed: Delayed, deadline: Nanos) {
+        self.waiting.push((self.next, deadline, delayed));
         self.next += 1;
-        let mut watch = |partition: TopicPartition| {
-            let ids = self.watchers.entry(partition).or_default();
-            // Numbers of requests that are long answered are swept here.
-            if ids.len() >= 16 {
-                let waiting = &self.waiting;
-                ids.retain(|id| waiting.contains_key(id));
-            }
-            ids.push(id);
-        };
-        match &delayed {
-            Delayed::Produce(produce) => {
-                for status in produce.partitions.iter().filter(|p| p.pending) {
-                    watch(status.partition);
-                }
-            }
-            Delayed::Fetch(fetch) => {
-                for (topic, partitions) in &fetch.request.topics {
-                    for p in partitions {
-                        watch(TopicPartition::new(*topic, p.partition));
-                    }
-                }
-            }
+    }
+
+    /// When the timer must be set to, if it must: one timer serves all deadlines.
+    pub fn timer_to_set(&mut self) -> Option<Nanos> {
+        let first = self
+            .waiting
+            .iter()
+            .map(|(_, deadline, _)| *deadline)
+            .min()?;
+        if self.timer_at.is_some_and(|at| at <= first) {
+            return None;
         }
-        self.waiting.insert(id, delayed);
-        self.deadlines.insert(id, deadline);
-        id
+        self.timer_at = Some(first);
+        self.timer_at
     }
 
-    /// Numbers of the requests that watch a partition, oldest first, into an empty vector.
-    pub fn watching(&mut self, partition: TopicPartition, into: &mut Vec<u64>) {
-        if let Some(ids) = self.watchers.get_mut(&partition) {
-            let waiting = &self.waiting;
-            ids.retain(|id| waiting.contains_key(id));
-            into.extend_from_slice(ids);
+    /// The timer fired: the number of each request whose deadline has passed, oldest first.
+    pub fn expired(&mut self, now: Nanos) -> Vec<u64> {
+        if self.timer_at.is_some_and(|at| at <= now) {
+            self.timer_at = None;
         }
+        let late = self
+            .waiting
+            .iter()
+            .filter(|(_, deadline, _)| *deadline <= now);
+        late.map(|(id, ..)| *id).collect()
     }
 
-    /// Takes a request out to look at it; it is put back or taken for good.
-    pub fn take_for_check(&mut self, id: u64) -> Option<Delayed> {
-        self.waiting.remove(&id)
+    /// Numbers of the requests that wait for a partition, oldest first, behind what is in the vector.
+    pub fn watching(&self, partition: TopicPartition, into: &mut Vec<u64>) {
+        let watching = self
+            .waiting
+            .iter()
+            .filter(|(.., delayed)| delayed.waits_for(partition));
+        into.extend(watching.map(|(id, ..)| *id));
     }
 
-    /// Puts back what [`Self::take_for_check`] took.
-    pub fn put_back(&mut self, id: u64, delayed: Delayed) {
-        self.waiting.insert(id, delayed);
+    fn index(&self, id: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&id, |(id, ..)| *id).ok()
     }
 
-    /// The request of that number, read only.
+    /// The request of that number.
     pub fn get(&self, id: u64) -> Option<&Delayed> {
-        self.waiting.get(&id)
+        self.index(id).map(|at| &self.waiting[at].2)
+    }
+
+    /// The request of that number, to note its progress.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut Delayed> {
+        self.index(id).map(|at| &mut self.waiting[at].2)
     }
 
     /// Takes a request out.
     pub fn take(&mut self, id: u64) -> Option<Delayed> {
-        self.deadlines.remove(&id);
-        self.waiting.remove(&id)
-    }
-
-    /// Takes a request out if its deadline has passed.
-    pub fn take_expired(&mut self, id: u64, now: Nanos) -> Option<Delayed> {
-        if self.deadlines.get(&id).is_some_and(|at| *at <= now) {
-            self.take(id)
-        } else {
-            None
-        }
-    }
-
-    /// Requests that wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.index(id).map(|at| self.waiting.remove(at).2)
     }
 }

@@ -14,6 +14,7 @@ pub use error::ErrorCode;
 
 use crate::ids::*;
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
 /// A request or a response with its correlation id.
@@ -170,10 +171,21 @@ impl Response {
     }
 }
 
+/// Items of one topic's partitions. Most requests concern one partition of a topic, which costs no
+/// allocation.
+pub type Items<T> = SmallVec<[T; 1]>;
 /// Items grouped by topic, in the order of the request.
-pub type ByTopicId<T> = Vec<(TopicId, Vec<T>)>;
+pub type ByTopicId<T> = Vec<(TopicId, Items<T>)>;
 /// Items grouped by topic name.
-pub type ByTopicName<T> = Vec<(TopicName, Vec<T>)>;
+pub type ByTopicName<T> = Vec<(TopicName, Items<T>)>;
+
+/// Adds an item to those of its topic.
+pub fn push_by_topic<K: Clone + PartialEq, T>(topics: &mut Vec<(K, Items<T>)>, topic: &K, item: T) {
+    match topics.iter_mut().find(|(known, _)| known == topic) {
+        Some((_, items)) => items.push(item),
+        None => topics.push((topic.clone(), smallvec![item])),
+    }
+}
 
 /// Produce.
 #[derive(Debug, Clone, PartialEq)]

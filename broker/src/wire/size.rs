@@ -222,15 +222,16 @@ fn host(broker: BrokerId) -> u64 {
 
 /// Topics by id, where `partitions` gives the size of one topic's partitions.
 #[inline]
-fn by_id<T>(topics: &[(TopicId, Vec<T>)], partitions: impl Fn(&[T]) -> u64) -> u64 {
-    let topic = |(_, ps): &(TopicId, Vec<T>)| 16 + array(ps) + partitions(ps) + TAGS;
+fn by_id<T>(topics: &[(TopicId, Items<T>)], partitions: impl Fn(&[T]) -> u64) -> u64 {
+    let topic = |(_, ps): &(TopicId, Items<T>)| 16 + array(ps) + partitions(ps) + TAGS;
     array(topics) + topics.iter().map(topic).sum::<u64>()
 }
 
 /// Topics by name, where `partitions` gives the size of one topic's partitions.
 #[inline]
-fn by_name<T>(topics: &[(TopicName, Vec<T>)], partitions: impl Fn(&[T]) -> u64) -> u64 {
-    let topic = |(name, ps): &(TopicName, Vec<T>)| string(name) + array(ps) + partitions(ps) + TAGS;
+fn by_name<T>(topics: &[(TopicName, Items<T>)], partitions: impl Fn(&[T]) -> u64) -> u64 {
+    let topic =
+        |(name, ps): &(TopicName, Items<T>)| string(name) + array(ps) + partitions(ps) + TAGS;
     array(topics) + topics.iter().map(topic).sum::<u64>()
 }
 

@@ -86,7 +86,9 @@ impl Agenda {
 
     /// When the next event is due.
     pub fn peek(&self) -> Option<Nanos> {
-        self.heap.peek().map(|Reverse(entry)| (entry >> 64) as Nanos)
+        self.heap
+            .peek()
+            .map(|Reverse(entry)| (entry >> 64) as Nanos)
     }
 
     /// Moves time to the next event and takes it.

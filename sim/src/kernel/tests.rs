@@ -165,7 +165,7 @@ fn a_large_frame_takes_its_time_on_the_wire() {
         let produce = ProduceRequest {
             acks: 1,
             timeout_ms: 1,
-            topics: vec![(everyack_broker::ids::TopicId(5), vec![records])],
+            topics: vec![(everyack_broker::ids::TopicId(5), vec![records].into())],
         };
         env.send(conn, Frame::Request(1, Request::Produce(produce)));
     });

@@ -1,13 +1,14 @@
 //! What is asked of several partitions, as one request per node, grouped by topic.
 
 use crate::ids::NodeId;
+use crate::wire::{Items, push_by_topic};
 
 /// The request to one node. `K` names topics, `I` is remembered of each partition, `T` is asked.
 #[derive(Debug)]
 pub(super) struct NodeRequest<K, I, T> {
     pub node: NodeId,
     pub asked: Vec<I>,
-    pub topics: Vec<(K, Vec<T>)>,
+    pub topics: Vec<(K, Items<T>)>,
 }
 
 /// Requests in the order in which their nodes came up.
@@ -43,17 +44,5 @@ impl<K: Clone + PartialEq, I, T> ByNode<K, I, T> {
 
     pub(super) fn into_requests(self) -> Vec<NodeRequest<K, I, T>> {
         self.requests
-    }
-}
-
-/// Adds an item to its topic's.
-pub(super) fn push_by_topic<K: Clone + PartialEq, T>(
-    topics: &mut Vec<(K, Vec<T>)>,
-    topic: &K,
-    item: T,
-) {
-    match topics.iter_mut().find(|(name, _)| name == topic) {
-        Some((_, items)) => items.push(item),
-        None => topics.push((topic.clone(), vec![item])),
     }
 }

@@ -7,7 +7,6 @@
 //! NOT modelled: membership, heartbeats, rebalances, interceptors, `commitAsync` by the application,
 //! `UNSTABLE_OFFSET_COMMIT`.
 
-use super::by_node::push_by_topic;
 use super::offsets::position_reset;
 use super::subscription::{FetchPosition, FetchState, PartitionId};
 use super::{Consumer, Tag};
@@ -16,8 +15,9 @@ use crate::fact::PositionResetReason;
 use crate::ids::*;
 use crate::time::{Nanos, millis};
 use crate::wire::{
-    CommitPartition, ErrorCode, FetchedOffset, FindCoordinatorRequest, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, Request, Response,
+    ByTopicName, CommitPartition, ErrorCode, FetchedOffset, FindCoordinatorRequest,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, Request,
+    Response, push_by_topic,
 };
 
 use super::super::network::{Link, Outcome};
@@ -268,7 +268,7 @@ impl Consumer {
 
     /// `ConsumerCoordinator.sendOffsetFetchRequest`.
     fn fetch_committed_offsets(&mut self, wanted: Vec<PartitionId>, env: &mut Env<'_>) {
-        let mut topics: Vec<(TopicName, Vec<i32>)> = Vec::new();
+        let mut topics: ByTopicName<i32> = Vec::new();
         for id in &wanted {
             let partition = self.subscriptions.get(*id).expect("assigned");
             push_by_topic(&mut topics, &partition.topic, partition.partition);
@@ -407,7 +407,7 @@ impl Consumer {
         kind: CommitKind,
         env: &mut Env<'_>,
     ) {
-        let mut topics: Vec<(TopicName, Vec<CommitPartition>)> = Vec::new();
+        let mut topics: ByTopicName<CommitPartition> = Vec::new();
         for offset in offsets {
             let commit = CommitPartition {
                 partition: offset.partition,

@@ -8,6 +8,7 @@ use crate::config::AutoOffsetReset;
 use crate::fact::{Fact, PositionResetReason};
 use crate::wire::*;
 use bytes::Bytes;
+use smallvec::smallvec;
 
 fn config() -> ConsumerConfig {
     ConsumerConfig {
@@ -112,7 +113,7 @@ fn answer_fetch(world: &mut World, pending: &Pending, error: ErrorCode, records:
 }
 
 fn answer_fetch_with(world: &mut World, pending: &Pending, result: FetchPartitionResult) {
-    let topics = vec![(TOPIC_ID, vec![result])];
+    let topics = vec![(TOPIC_ID, smallvec![result])];
     let error = ErrorCode::None;
     world.answer(pending, Response::Fetch(FetchResponse { error, topics }));
 }

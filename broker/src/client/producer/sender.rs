@@ -17,8 +17,8 @@ use crate::fact::Fact;
 use crate::ids::*;
 use crate::time::{Nanos, millis};
 use crate::wire::{
-    ErrorCode, InitProducerIdRequest, ProducePartition, ProducePartitionResult, ProduceRequest,
-    ProduceResponse, Request, Response,
+    ByTopicId, ErrorCode, InitProducerIdRequest, ProducePartition, ProducePartitionResult,
+    ProduceRequest, ProduceResponse, Request, Response, push_by_topic,
 };
 
 use super::super::network::{Completion, Link, Outcome};
@@ -206,7 +206,7 @@ impl Producer {
 
     /// `Sender.sendProduceRequest`: one request per node, grouped by topic.
     fn send_produce_request(&mut self, node: NodeId, ids: Vec<BatchId>, env: &mut Env<'_>) {
-        let mut topics: Vec<(TopicId, Vec<ProducePartition>)> = Vec::new();
+        let mut topics: ByTopicId<ProducePartition> = Vec::new();
         let mut sent = Vec::with_capacity(ids.len());
         for id in ids {
             let batch = self.accumulator.batches.get_mut(id);
@@ -215,10 +215,7 @@ impl Producer {
                 partition: partition.partition,
                 records: batch.close(),
             };
-            match topics.iter_mut().find(|(t, _)| *t == partition.topic_id) {
-                Some((_, partitions)) => partitions.push(data),
-                None => topics.push((partition.topic_id, vec![data])),
-            }
+            push_by_topic(&mut topics, &partition.topic_id, data);
             sent.push((partition.topic_id, partition.partition, id));
         }
         let request = Request::Produce(ProduceRequest {

@@ -1,6 +1,7 @@
 //! Commits, observers and what survives a restart.
 
 use super::*;
+use smallvec::smallvec;
 
 #[test]
 fn blocks_of_producer_ids_do_not_overlap() {
@@ -114,7 +115,7 @@ fn nothing_is_answered_and_no_fact_is_told_before_the_sync() {
     let request = AlterPartitionRequest {
         broker: 0,
         broker_epoch: world.epochs[&0],
-        topics: vec![(TOPIC, vec![world.proposal(&[0, 1])])],
+        topics: vec![(TOPIC, smallvec![world.proposal(&[0, 1])])],
     };
     let change = world.send(Request::AlterPartition(request.clone()));
     // Writes nothing, but what it would say rests on the change before it.
@@ -205,7 +206,7 @@ fn a_sync_commits_only_what_was_appended_before_it_began() {
         let request = AlterPartitionRequest {
             broker: leader,
             broker_epoch: world.epochs[&leader],
-            topics: vec![(TOPIC, vec![proposal])],
+            topics: vec![(TOPIC, smallvec![proposal])],
         };
         let correlation = world.send(Request::AlterPartition(request));
         world.run_for(SYNC_TIME / 2);

@@ -10,6 +10,7 @@ use crate::disk::Disk;
 use crate::log::memory_disk::MemoryDisk;
 use crate::quorum::{METADATA_SEGMENT, decode_batches};
 use crate::time::SECONDS;
+use smallvec::smallvec;
 
 /// How long a sync takes.
 const SYNC_TIME: Nanos = 2 * MILLIS;
@@ -225,7 +226,7 @@ impl World {
         let request = AlterPartitionRequest {
             broker,
             broker_epoch,
-            topics: vec![(TOPIC, vec![proposal])],
+            topics: vec![(TOPIC, smallvec![proposal])],
         };
         match self.ask(Request::AlterPartition(request)) {
             Response::AlterPartition(r) => r,
@@ -269,7 +270,7 @@ impl World {
             isolation_level: 0,
             topics: vec![(
                 TopicId::METADATA,
-                vec![FetchPartition {
+                smallvec![FetchPartition {
                     partition: 0,
                     current_leader_epoch: NO_EPOCH,
                     fetch_offset,

@@ -82,18 +82,25 @@ fn topic() -> impl Strategy<Value = TopicId> {
     ]
 }
 
+fn items<T: std::fmt::Debug + Clone + 'static>(
+    item: impl Strategy<Value = T> + 'static,
+    count: std::ops::Range<usize>,
+) -> impl Strategy<Value = Items<T>> {
+    vec(item, count).prop_map(Items::from)
+}
+
 fn by_id<T: std::fmt::Debug + Clone + 'static>(
     item: impl Strategy<Value = T> + 'static,
 ) -> BoxedStrategy<ByTopicId<T>> {
-    vec((topic(), vec(item, 0..5)), 0..4).boxed()
+    vec((topic(), items(item, 0..5)), 0..4).boxed()
 }
 
 /// Sometimes enough items for a length of two bytes.
 fn by_name<T: std::fmt::Debug + Clone + 'static>(
     item: impl Strategy<Value = T> + Clone + 'static,
 ) -> BoxedStrategy<ByTopicName<T>> {
-    let few = vec((text(), vec(item.clone(), 0..5)), 0..4);
-    let many = vec((text(), vec(item, 124..131)), 1);
+    let few = vec((text(), items(item.clone(), 0..5)), 0..4);
+    let many = vec((text(), items(item, 124..131)), 1);
     prop_oneof![8 => few, 1 => many].boxed()
 }
 

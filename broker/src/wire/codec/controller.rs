@@ -36,7 +36,7 @@ impl Wire for AlterPartitionRequest {
                 .with_new_isr_with_epochs(p.new_isr.iter().map(member).collect())
                 .with_partition_epoch(p.partition_epoch)
         };
-        let topic = |(id, partitions): &(TopicId, Vec<AlterPartition>)| {
+        let topic = |(id, partitions): &(TopicId, Items<AlterPartition>)| {
             alter_partition_request::TopicData::default()
                 .with_topic_id(uuid(*id))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -92,7 +92,7 @@ impl Wire for AlterPartitionResponse {
                 .with_isr(p.isr.iter().map(|id| (*id).into()).collect())
                 .with_partition_epoch(p.partition_epoch)
         };
-        let topic = |(id, partitions): &(TopicId, Vec<AlterPartitionResult>)| {
+        let topic = |(id, partitions): &(TopicId, Items<AlterPartitionResult>)| {
             alter_partition_response::TopicData::default()
                 .with_topic_id(uuid(*id))
                 .with_partitions(partitions.iter().map(partition).collect())

@@ -25,7 +25,7 @@ impl Wire for ProduceRequest {
                 .with_index(p.partition)
                 .with_records(Some(p.records.clone()))
         };
-        let topic = |(id, partitions): &(TopicId, Vec<ProducePartition>)| {
+        let topic = |(id, partitions): &(TopicId, Items<ProducePartition>)| {
             produce::TopicProduceData::default()
                 .with_topic_id(uuid(*id))
                 .with_partition_data(partitions.iter().map(partition).collect())
@@ -84,7 +84,7 @@ impl Wire for FetchRequest {
                 .with_log_start_offset(p.log_start_offset)
                 .with_partition_max_bytes(p.partition_max_bytes)
         };
-        let topic = |(id, partitions): &(TopicId, Vec<FetchPartition>)| {
+        let topic = |(id, partitions): &(TopicId, Items<FetchPartition>)| {
             fetch::FetchTopic::default()
                 .with_topic_id(uuid(*id))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -153,7 +153,7 @@ impl Wire for ListOffsetsRequest {
                 .with_current_leader_epoch(p.current_leader_epoch)
                 .with_timestamp(p.timestamp)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<ListOffsetsPartition>)| {
+        let topic = |(name, partitions): &(TopicName, Items<ListOffsetsPartition>)| {
             list_offsets::ListOffsetsTopic::default()
                 .with_name(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -233,7 +233,7 @@ impl Wire for OffsetCommitRequest {
                 .with_committed_offset(p.offset)
                 .with_committed_leader_epoch(p.leader_epoch)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<CommitPartition>)| {
+        let topic = |(name, partitions): &(TopicName, Items<CommitPartition>)| {
             offset_commit::OffsetCommitRequestTopic::default()
                 .with_name(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -276,10 +276,10 @@ impl Wire for OffsetFetchRequest {
     ];
 
     fn to_kafka(&self) -> Self::Kafka {
-        let topic = |(name, partitions): &(TopicName, Vec<i32>)| {
+        let topic = |(name, partitions): &(TopicName, Items<i32>)| {
             offset_fetch::OffsetFetchRequestTopics::default()
                 .with_name(kafka_name(name))
-                .with_partition_indexes(partitions.clone())
+                .with_partition_indexes(partitions.to_vec())
         };
         let group = offset_fetch::OffsetFetchRequestGroup::default()
             .with_group_id(kafka::GroupId(str_bytes(&self.group)))
@@ -295,7 +295,7 @@ impl Wire for OffsetFetchRequest {
             return Self::not_spoken("OffsetFetch for all partitions of a group");
         };
         let topic =
-            |t: offset_fetch::OffsetFetchRequestTopics| (name(&t.name), t.partition_indexes);
+            |t: offset_fetch::OffsetFetchRequestTopics| (name(&t.name), t.partition_indexes.into());
         Ok(OffsetFetchRequest {
             group: name(&group.group_id),
             require_stable: body.require_stable,
@@ -387,7 +387,7 @@ impl Wire for OffsetForLeaderEpochRequest {
                 .with_current_leader_epoch(p.current_leader_epoch)
                 .with_leader_epoch(p.leader_epoch)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<EpochPartition>)| {
+        let topic = |(name, partitions): &(TopicName, Items<EpochPartition>)| {
             offset_for_leader_epoch::OffsetForLeaderTopic::default()
                 .with_topic(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())

@@ -57,7 +57,7 @@ impl Wire for ProduceResponse {
                         .with_leader_epoch(epoch),
                 )
         };
-        let topic = |(id, partitions): &(TopicId, Vec<ProducePartitionResult>)| {
+        let topic = |(id, partitions): &(TopicId, Items<ProducePartitionResult>)| {
             produce::TopicProduceResponse::default()
                 .with_topic_id(uuid(*id))
                 .with_partition_responses(partitions.iter().map(partition).collect())
@@ -125,7 +125,7 @@ impl Wire for FetchResponse {
     ];
 
     fn to_kafka(&self) -> Self::Kafka {
-        let topic = |(id, partitions): &(TopicId, Vec<FetchPartitionResult>)| {
+        let topic = |(id, partitions): &(TopicId, Items<FetchPartitionResult>)| {
             fetch::FetchableTopicResponse::default()
                 .with_topic_id(uuid(*id))
                 .with_partitions(partitions.iter().map(fetched_partition).collect())
@@ -236,7 +236,7 @@ impl Wire for ListOffsetsResponse {
                 .with_offset(p.offset)
                 .with_leader_epoch(p.leader_epoch)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<ListOffsetsPartitionResult>)| {
+        let topic = |(name, partitions): &(TopicName, Items<ListOffsetsPartitionResult>)| {
             list_offsets::ListOffsetsTopicResponse::default()
                 .with_name(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -365,7 +365,7 @@ impl Wire for OffsetCommitResponse {
                 .with_partition_index(*partition)
                 .with_error_code(*error as i16)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<(i32, ErrorCode)>)| {
+        let topic = |(name, partitions): &(TopicName, Items<(i32, ErrorCode)>)| {
             offset_commit::OffsetCommitResponseTopic::default()
                 .with_name(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -415,7 +415,7 @@ impl Wire for OffsetFetchResponse {
                 .with_committed_leader_epoch(p.leader_epoch)
                 .with_error_code(p.error as i16)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<FetchedOffset>)| {
+        let topic = |(name, partitions): &(TopicName, Items<FetchedOffset>)| {
             offset_fetch::OffsetFetchResponseTopics::default()
                 .with_name(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())
@@ -555,7 +555,7 @@ impl Wire for OffsetForLeaderEpochResponse {
                 .with_leader_epoch(p.leader_epoch)
                 .with_end_offset(p.end_offset)
         };
-        let topic = |(name, partitions): &(TopicName, Vec<EpochEnd>)| {
+        let topic = |(name, partitions): &(TopicName, Items<EpochEnd>)| {
             offset_for_leader_epoch::OffsetForLeaderTopicResult::default()
                 .with_topic(kafka_name(name))
                 .with_partitions(partitions.iter().map(partition).collect())

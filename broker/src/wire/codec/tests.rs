@@ -2,6 +2,7 @@ use super::arbitrary;
 use super::*;
 use kafka_protocol::protocol::VersionRange;
 use proptest::prelude::*;
+use smallvec::smallvec;
 
 fn decode(bytes: &Bytes, like: &Frame) -> Result<Frame, DecodeError> {
     match like {
@@ -185,7 +186,7 @@ fn a_fetch_of_a_follower_is_byte_for_byte_what_kafkas_schema_says() {
             isolation_level: 0,
             topics: vec![(
                 TopicId::METADATA,
-                vec![FetchPartition {
+                smallvec![FetchPartition {
                     partition: 0,
                     current_leader_epoch: 3,
                     fetch_offset: 9,
@@ -218,7 +219,7 @@ fn an_answer_of_a_former_leader_names_the_new_one_once_and_where_it_is() {
         log_start_offset: -1,
         current_leader,
     };
-    let partitions = vec![
+    let partitions = smallvec![
         partition(0, (12, 4)),
         partition(1, (12, 6)),
         partition(2, (-1, 6)),
@@ -253,7 +254,7 @@ fn records_share_the_memory_of_the_frame() {
     let request = ProduceRequest {
         acks: -1,
         timeout_ms: 1,
-        topics: vec![(TopicId(8), vec![partition])],
+        topics: vec![(TopicId(8), smallvec![partition])],
     };
     let bytes = encode(&Frame::Request(1, Request::Produce(request)));
     let Ok(Frame::Request(_, Request::Produce(read))) = decode_request(&bytes) else {
