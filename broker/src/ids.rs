@@ -60,7 +60,9 @@ pub const NO_PRODUCER_ID: ProducerId = -1;
 /// A topic's name, shared cheaply.
 pub type TopicName = Arc<str>;
 
-/// KIP-516 topic id: names are reused, ids are not.
+/// KIP-516 topic id: names are reused, ids are not. Aligned like a `u64`, so that the many values that
+/// hold one are not padded to 16 bytes.
+#[repr(Rust, packed(8))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicId(pub u128);
 

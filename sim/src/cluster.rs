@@ -17,6 +17,7 @@ use everyack_broker::config::{BrokerConfig, ConsumerConfig, ProducerConfig};
 use everyack_broker::controller::{Controller, MetadataImage, TopicSpec};
 use everyack_broker::group::{OFFSETS_TOPIC, partition_for};
 use everyack_broker::ids::*;
+use everyack_broker::log::PartitionLog;
 use everyack_broker::replica::Partition;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,6 +43,8 @@ pub struct Cluster {
     pub assignment: Vec<Vec<BrokerId>>,
     /// Name of the topic.
     pub topic: TopicName,
+    /// The log file of each partition of the topic, on whichever broker.
+    pub log_files: Vec<String>,
     /// `group.id`.
     pub group: String,
     config: BrokerConfig,
@@ -89,6 +92,9 @@ impl Cluster {
             consumers: Vec::new(),
             assignment,
             topic: spec.topology.topic.as_str().into(),
+            log_files: (0..spec.topology.partitions)
+                .map(|p| PartitionLog::file_name(&format!("{}-{p}", spec.topology.topic), 0))
+                .collect(),
             group: String::new(),
             config,
             bug: spec.bug,

@@ -6,6 +6,7 @@
 use crate::event::{ClientEvent, MessageId};
 use everyack_broker::ids::*;
 use everyack_broker::time::Nanos;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// The outcome of a send, as the application was told.
@@ -49,11 +50,11 @@ pub struct Message {
     /// When a request that carries it first reached a broker's process, and which; kept for acks=0.
     pub arrived: Option<(Nanos, NodeId)>,
     /// Appends by leaders, in order; several after retries.
-    pub appends: Vec<AppendedAt>,
+    pub appends: SmallVec<[AppendedAt; 1]>,
     /// Times that it was processed.
     pub processed: u32,
     /// Offsets at which a poll returned it, with the time.
-    pub delivered: Vec<(Nanos, Offset)>,
+    pub delivered: SmallVec<[(Nanos, Offset); 1]>,
 }
 
 /// All messages of a run.
@@ -83,19 +84,26 @@ impl History {
     }
 
     fn get_mut(&mut self, id: MessageId) -> &mut Message {
-        let sent = &mut self.messages[id.producer as usize];
-        let index = sent
-            .binary_search_by_key(&id.sequence, |m| m.id.sequence)
-            .unwrap_or_else(|_| panic!("message {id:?} was never sent"));
-        &mut sent[index]
+        let index = self.index(id);
+        &mut self.messages[id.producer as usize][index]
     }
 
     fn get(&self, id: MessageId) -> &Message {
+        &self.messages[id.producer as usize][self.index(id)]
+    }
+
+    fn index(&self, id: MessageId) -> usize {
         let sent = &self.messages[id.producer as usize];
-        let index = sent
-            .binary_search_by_key(&id.sequence, |m| m.id.sequence)
-            .unwrap_or_else(|_| panic!("message {id:?} was never sent"));
-        &sent[index]
+        // Almost always a producer sends its messages one after the other, from the first.
+        let likely = id.sequence as usize;
+        if sent
+            .get(likely)
+            .is_some_and(|m| m.id.sequence == id.sequence)
+        {
+            return likely;
+        }
+        sent.binary_search_by_key(&id.sequence, |m| m.id.sequence)
+            .unwrap_or_else(|_| panic!("message {id:?} was never sent"))
     }
 
     /// A message that was sent.
@@ -181,9 +189,9 @@ impl History {
             sent_at: at,
             outcome: SendOutcome::Unknown,
             arrived: None,
-            appends: Vec::new(),
+            appends: SmallVec::new(),
             processed: 0,
-            delivered: Vec::new(),
+            delivered: SmallVec::new(),
         });
         self.unanswered += 1;
         self.unappended += 1;

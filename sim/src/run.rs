@@ -9,7 +9,7 @@ use crate::attribution::Attribution;
 use crate::check::min_isr::MinIsr;
 use crate::check::verdict::{judge, messages_in};
 use crate::cluster::{Cluster, TOPIC};
-use crate::event::{ClientEvent, Event, EventKind};
+use crate::event::{ClientEvent, Event, EventKind, MessageId};
 use crate::fault::{Family, Timeouts};
 use crate::history::{AppendedAt, History};
 use crate::host::host;
@@ -35,6 +35,10 @@ const TICK_TOKEN: u64 = 1;
 /// Bound on the start of a healthy cluster: registration, unfencing and election take a few
 /// heartbeats.
 const START_BOUND: Nanos = 60 * SECONDS;
+
+/// Room for the events of a run of half a minute, so that they are not moved again and again as they
+/// become more.
+const EVENTS_EXPECTED: usize = 1 << 14;
 
 /// Runs a spec. The same spec and the same build give the same result, on any thread, in any
 /// process. A panic of the testbed is an outcome, never a panic of the caller.
@@ -134,7 +138,7 @@ impl<'a> Run<'a> {
             min_isr: MinIsr::default(),
             marks: Marks::default(),
             anomalies: Vec::new(),
-            events: Vec::new(),
+            events: Vec::with_capacity(EVENTS_EXPECTED),
             observed: 0,
             sent: Vec::new(),
             phase: Phase::Starting,
@@ -228,8 +232,7 @@ impl<'a> Run<'a> {
                 as_leader: true,
                 ..
             } if partition.topic == TOPIC => {
-                let bytes = self.batch_at(event.node, *partition, *base_offset);
-                for (id, offset) in messages_in(&bytes) {
+                for (id, offset) in self.messages_at(event.node, *partition, *base_offset) {
                     let append = AppendedAt {
                         at: event.at,
                         node: event.node,
@@ -250,22 +253,25 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The batch that a leader has just appended, from its log.
-    fn batch_at(&self, node: NodeId, partition: TopicPartition, base_offset: Offset) -> Bytes {
+    /// The messages of the batch that a leader has just appended, from its log.
+    fn messages_at(
+        &self,
+        node: NodeId,
+        partition: TopicPartition,
+        base_offset: Offset,
+    ) -> Vec<(MessageId, Offset)> {
         let kernel = self.world.kernel();
         let broker = node.broker().expect("only brokers append");
         let replica = self.cluster.replica(&kernel, broker, partition.partition);
         let batch = replica
             .and_then(|r| r.log.batches_metadata_from(base_offset).first().copied())
             .expect("it was appended in this step");
-        let path = everyack_broker::log::PartitionLog::file_name(
-            &format!("{}-{}", self.cluster.topic, partition.partition),
-            0,
-        );
+        let path = &self.cluster.log_files[partition.partition as usize];
         let disk = kernel.disk(crate::cluster::machine_of(node));
-        let content = disk.content(&path).expect("the log's file");
+        let content = disk.content(path).expect("the log's file");
         let from = batch.position as usize;
-        Bytes::copy_from_slice(&content[from..from + batch.size as usize])
+        let bytes = Bytes::copy_from_slice(&content[from..from + batch.size as usize]);
+        messages_in(&bytes)
     }
 
     fn see_client(&mut self, event: &Event, client: &ClientEvent) {
@@ -404,8 +410,8 @@ impl<'a> Run<'a> {
 
     fn judge(mut self, outcome: Outcome) -> RunResult {
         let kernel = self.world.kernel();
-        let partitions = self.cluster.final_partitions(&kernel);
-        let (messages, broken) = judge(&self.history, &partitions);
+        let disks = || self.cluster.final_partitions(&kernel);
+        let (messages, broken) = judge(&self.history, disks);
         let reader_of = |partition: i32| self.cluster.reader_of(partition);
         let attribution =
             Attribution::new(&self.events, TOPIC, &self.cluster.assignment, &reader_of);

@@ -10,10 +10,13 @@
 //!
 //! Not modelled: the time that application code takes, other than what it sleeps or processes.
 
+mod calls;
+
 use crate::application::{About, Boundary, Called, Caller, Context, Main, Parameters};
 use crate::event::{ClientEvent, Event, EventKind, MessageId};
 use crate::host;
 use crate::kernel::{Kernel, Next, purpose};
+use calls::{Calls, PendingCall};
 use everyack_broker::client::{Call, CallId, ClientError, Reply};
 use everyack_broker::env::{Process, Stream};
 use everyack_broker::ids::NodeId;
@@ -70,15 +73,6 @@ struct ApplicationState<P> {
     next_sequence: u32,
 }
 
-/// A call that was not yet answered, or whose answer was not yet fetched.
-struct PendingCall {
-    application: ApplicationId,
-    about: About,
-    accepted: bool,
-    answer: Option<Reply>,
-    waker: Option<Waker>,
-}
-
 struct Sleeper {
     application: ApplicationId,
     fired: bool,
@@ -88,7 +82,7 @@ struct Sleeper {
 struct State<P: Process> {
     seed: u64,
     kernel: Kernel<P>,
-    calls: BTreeMap<CallId, PendingCall>,
+    calls: Calls,
     sleepers: BTreeMap<u64, Sleeper>,
     next_sleeper: u64,
     applications: Vec<ApplicationState<P>>,
@@ -112,7 +106,7 @@ impl<P: Process + 'static> World<P> {
         World(Rc::new(RefCell::new(State {
             seed,
             kernel,
-            calls: BTreeMap::new(),
+            calls: Calls::default(),
             sleepers: BTreeMap::new(),
             next_sleeper: 0,
             applications: Vec::new(),
@@ -166,8 +160,12 @@ impl<P: Process + 'static> World<P> {
     pub fn take_events(&self, into: &mut Vec<Event>, watched: &mut Vec<(NodeId, NodeId)>) {
         let mut state = self.0.borrow_mut();
         state.answer_all();
-        into.append(&mut state.kernel.events);
-        watched.append(&mut state.kernel.watched);
+        if !state.kernel.events.is_empty() {
+            into.append(&mut state.kernel.events);
+        }
+        if !state.kernel.watched.is_empty() {
+            watched.append(&mut state.kernel.watched);
+        }
     }
 
     /// Puts an event of the driver's own (a fault) into the stream.
@@ -312,14 +310,19 @@ impl<P: Process> State<P> {
     }
 
     /// Hands the answers that the last step gave to who waits for them.
+    #[inline]
     fn answer_all(&mut self) {
         if !self.kernel.replies.is_empty() {
-            let mut replies = std::mem::take(&mut self.kernel.replies);
-            for (_, call, reply) in replies.drain(..) {
-                self.answer(call, reply);
-            }
-            self.kernel.replies = replies;
+            self.answer_some();
         }
+    }
+
+    fn answer_some(&mut self) {
+        let mut replies = std::mem::take(&mut self.kernel.replies);
+        for (_, call, reply) in replies.drain(..) {
+            self.answer(call, reply);
+        }
+        self.kernel.replies = replies;
     }
 
     /// The application is about to be run by the host.
@@ -343,7 +346,7 @@ impl<P: Process> State<P> {
     }
 
     fn answer(&mut self, call: CallId, reply: Reply) {
-        let Some(pending) = self.calls.get_mut(&call) else {
+        let Some(pending) = self.calls.get_mut(call) else {
             return;
         };
         let application = pending.application;
@@ -377,7 +380,7 @@ impl<P: Process> State<P> {
         ended.alive = false;
         let node = ended.spec.node;
         self.kernel.kill(node);
-        self.calls.retain(|_, call| call.application != application);
+        self.calls.forget(application);
         self.sleepers
             .retain(|_, sleeper| sleeper.application != application);
         self.fall_asleep(application);
@@ -433,7 +436,7 @@ impl<P: Process + 'static> Boundary for World<P> {
         );
         let called = state.kernel.call(caller.node, call);
         if called.is_none() {
-            let refused = state.calls.remove(&id).expect("it was just registered");
+            let refused = state.calls.remove(id).expect("it was just registered");
             if let About::Send(Some(message)) = refused.about {
                 let text = ClientError::Closed.to_string();
                 state.client_event(caller.node, ClientEvent::SendFailed(message, text));
@@ -445,7 +448,7 @@ impl<P: Process + 'static> Boundary for World<P> {
 
     fn is_accepted(&self, call: CallId, waker: &Waker) -> bool {
         let mut state = self.0.borrow_mut();
-        let Some(pending) = state.calls.get_mut(&call) else {
+        let Some(pending) = state.calls.get_mut(call) else {
             return false;
         };
         let known = pending.accepted || pending.answer.is_some();
@@ -457,10 +460,10 @@ impl<P: Process + 'static> Boundary for World<P> {
 
     fn take_answer(&self, call: CallId, waker: &Waker) -> Option<Reply> {
         let mut state = self.0.borrow_mut();
-        let pending = state.calls.get_mut(&call)?;
+        let pending = state.calls.get_mut(call)?;
         match pending.answer.take() {
             Some(answer) => {
-                state.calls.remove(&call);
+                state.calls.remove(call);
                 Some(answer)
             }
             None => {

@@ -228,8 +228,13 @@ impl PartitionLog {
 
     /// Index of the first batch whose last offset is not below `offset`.
     fn first_ending_at_or_after(&self, offset: Offset) -> usize {
-        self.batches
-            .partition_point(|batch| batch.last_offset < offset)
+        // Whoever reads is mostly at the end, or one batch behind it.
+        let (batches, before) = (&self.batches, |b: &BatchMetadata| b.last_offset < offset);
+        match batches.as_slice() {
+            [.., last] if before(last) => batches.len(),
+            [.., last_but_one, _] if before(last_but_one) => batches.len() - 1,
+            _ => batches.partition_point(before),
+        }
     }
 
     /// Whole batches from the one that holds `from`, which may begin before it, up to `max_bytes` and
@@ -253,6 +258,9 @@ impl PartitionLog {
                 log_start: self.log_start,
                 log_end: self.log_end,
             });
+        }
+        if from >= upper_bound {
+            return Ok(Bytes::new());
         }
         let first = self.first_ending_at_or_after(from);
         let bound = self.first_ending_at_or_after(upper_bound);

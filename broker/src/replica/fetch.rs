@@ -18,7 +18,7 @@ use bytes::Bytes;
 struct ReadResult {
     topics: ByTopicId<FetchPartitionResult>,
     bytes: u64,
-    /// An error or a divergence: answer at once.
+    /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
 }
 
@@ -107,7 +107,11 @@ impl ReplicaManager {
                 let len = read.records.len() as u64;
                 result.bytes += len;
                 budget = budget.saturating_sub(len);
-                result.answer_now |= !read.error.is_none() || read.diverging_epoch.is_some();
+                // A consumer whose position lies beyond the high watermark of a new leader does not wait
+                // either (`DelayedFetch.tryComplete`, case F).
+                let beyond = request.replica_id < 0 && ask.fetch_offset > read.high_watermark;
+                result.answer_now |=
+                    !read.error.is_none() || read.diverging_epoch.is_some() || beyond;
                 results.push(read);
             }
             result.topics.push((*topic, results));
@@ -219,23 +223,6 @@ impl ReplicaManager {
             Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
         }
         Ok(result)
-    }
-
-    /// The log of a partition grew: fetches that wait for it may be done.
-    pub(super) fn complete_fetches(
-        &mut self,
-        id: TopicPartition,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
-        let mut watching = std::mem::take(&mut self.scratch);
-        self.purgatory.watching(id, &mut watching);
-        for waiting in watching.drain(..) {
-            if let Some(Delayed::Fetch(_)) = self.purgatory.get(waiting) {
-                self.recheck_fetch(waiting, image, env);
-            }
-        }
-        self.scratch = watching;
     }
 
     /// `DelayedFetch.tryComplete`.
@@ -353,6 +340,9 @@ impl ReplicaManager {
 
 /// Bytes of the batches from the one that holds `from` up to the end offset.
 fn bytes_between(log: &PartitionLog, from: Offset, end: Offset) -> u64 {
+    if from >= end {
+        return 0;
+    }
     log.batches_metadata_from(from)
         .iter()
         .take_while(|b| b.base_offset < end)

@@ -20,7 +20,7 @@ use crate::log::{CheckpointProgress, CheckpointWrite, FlushProgress, PartitionLo
 use crate::replica::fetcher::Fetcher;
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
-use crate::replica::purgatory::{Asker, Delayed, Purgatory};
+use crate::replica::purgatory::{Asker, Change, Delayed, Purgatory};
 use crate::time::millis;
 use crate::wire::{ErrorCode, Response};
 use std::collections::{BTreeMap, VecDeque};
@@ -238,7 +238,7 @@ impl ReplicaManager {
             self.start_fetching(id, image, env);
         }
         for id in start {
-            self.complete_delayed(id, image, env);
+            self.complete_delayed(id, Change::Any, image, env);
         }
         self.stop_idle_fetchers(env);
         self.fetch_all(env);
@@ -263,7 +263,7 @@ impl ReplicaManager {
         if moved {
             self.upcalls.push(Upcall::HighWatermark(id));
         }
-        self.complete_delayed(id, image, env);
+        self.complete_delayed(id, Change::Any, image, env);
     }
 
     fn create(
@@ -396,7 +396,7 @@ impl ReplicaManager {
         env: &mut Env<'_>,
     ) {
         self.upcalls.push(Upcall::HighWatermark(id));
-        self.complete_delayed(id, image, env);
+        self.complete_delayed(id, Change::HighWatermark, image, env);
     }
 
     pub(super) fn respond(&mut self, asker: Asker, response: Response) {

@@ -11,7 +11,7 @@ use crate::ids::*;
 use crate::log::AppendError;
 use crate::replica::manager::{Append, Replica, ReplicaManager, Upcall};
 use crate::replica::partition::ReplicationProgress;
-use crate::replica::purgatory::{Asker, Delayed, DelayedProduce, ProduceStatus};
+use crate::replica::purgatory::{Asker, Change, Delayed, DelayedProduce, ProduceStatus};
 use crate::wire::*;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl ReplicaManager {
                     self.write_epochs(id, env);
                     if append.flush_due && self.bug != Some(Bug::SkipFlush) {
                         // Followers may read it before the flush is done.
-                        self.complete_fetches(id, image, env);
+                        self.log_grew(id, false, image, env);
                         job.flushing = Some((base, last));
                         self.hold_for_flush(id, Append::Produce(job), env);
                         return;
@@ -203,11 +203,7 @@ impl ReplicaManager {
     /// Every partition is appended to: wake who waits, then answer or wait.
     fn produce_appended(&mut self, job: ProduceJob, image: &MetadataImage, env: &mut Env<'_>) {
         for &(id, moved) in &job.touched {
-            if moved {
-                self.high_watermark_moved(id, image, env);
-            } else {
-                self.complete_fetches(id, image, env);
-            }
+            self.log_grew(id, moved, image, env);
         }
         let mut delayed = DelayedProduce {
             asker: job.asker,
@@ -265,15 +261,32 @@ impl ReplicaManager {
         self.respond(delayed.asker, Response::Produce(ProduceResponse { topics }));
     }
 
+    /// The log of a partition that this broker leads grew; its high watermark may have moved with it.
+    pub(super) fn log_grew(
+        &mut self,
+        id: TopicPartition,
+        high_watermark_moved: bool,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        if high_watermark_moved {
+            self.upcalls.push(Upcall::HighWatermark(id));
+            self.complete_delayed(id, Change::Any, image, env);
+        } else {
+            self.complete_delayed(id, Change::LogEnd, image, env);
+        }
+    }
+
     /// Something about a partition changed that waiting produces or fetches may have waited for.
     pub(super) fn complete_delayed(
         &mut self,
         id: TopicPartition,
+        change: Change,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
         let mut watching = std::mem::take(&mut self.scratch);
-        self.purgatory.watching(id, &mut watching);
+        self.purgatory.watching(id, change, &mut watching);
         for waiting in watching.drain(..) {
             match self.purgatory.get(waiting) {
                 Some(Delayed::Produce(_)) => self.recheck_produce(waiting, env),
@@ -388,7 +401,7 @@ impl ReplicaManager {
                 }
             };
             if flush_due && self.bug != Some(Bug::SkipFlush) {
-                self.complete_fetches(id, image, env);
+                self.log_grew(id, false, image, env);
                 let again = Append::Coordinator {
                     partition: id,
                     job,
@@ -402,11 +415,7 @@ impl ReplicaManager {
         let end = partition.log.log_end_offset();
         let moved = partition.maybe_increment_high_watermark(image, env);
         self.upcalls.push(Upcall::CoordinatorAppended(job, Ok(end)));
-        if moved {
-            self.high_watermark_moved(id, image, env);
-        } else {
-            self.complete_fetches(id, image, env);
-        }
+        self.log_grew(id, moved, image, env);
     }
 }
 

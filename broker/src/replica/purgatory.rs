@@ -55,20 +55,43 @@ pub enum Delayed {
     Fetch(DelayedFetch),
 }
 
+/// What changed about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The log grew, and the high watermark did not move: only followers can have more to read.
+    LogEnd,
+    /// The high watermark moved, and the log did not grow: only consumers and producers can wait for
+    /// that.
+    HighWatermark,
+    /// Both, or the role, the epoch, or the log was cut.
+    Any,
+}
+
 impl Delayed {
-    /// Whether a change of this partition may be what it waits for.
-    fn waits_for(&self, partition: TopicPartition) -> bool {
+    /// Whether this change of this partition may be what it waits for.
+    fn waits_for(&self, partition: TopicPartition, change: Change) -> bool {
         match self {
-            Delayed::Produce(produce) => produce
-                .partitions
-                .iter()
-                .any(|p| p.pending && p.partition == partition),
-            Delayed::Fetch(fetch) => fetch.request.topics.iter().any(|(topic, partitions)| {
-                *topic == partition.topic
-                    && partitions
+            Delayed::Produce(produce) => {
+                change != Change::LogEnd
+                    && produce
+                        .partitions
                         .iter()
-                        .any(|p| p.partition == partition.partition)
-            }),
+                        .any(|p| p.pending && p.partition == partition)
+            }
+            Delayed::Fetch(DelayedFetch { request, .. }) => {
+                let unconcerned = match change {
+                    Change::LogEnd => request.replica_id < 0,
+                    Change::HighWatermark => request.replica_id >= 0,
+                    Change::Any => false,
+                };
+                !unconcerned
+                    && request.topics.iter().any(|(topic, partitions)| {
+                        *topic == partition.topic
+                            && partitions
+                                .iter()
+                                .any(|p| p.partition == partition.partition)
+                    })
+            }
         }
     }
 }
@@ -116,12 +139,12 @@ impl Purgatory {
         late.map(|(id, ..)| *id).collect()
     }
 
-    /// Numbers of the requests that wait for a partition, oldest first, behind what is in the vector.
-    pub fn watching(&self, partition: TopicPartition, into: &mut Vec<u64>) {
+    /// Numbers of the requests that may have waited for this change of a partition, oldest first, behind what is in the vector.
+    pub fn watching(&self, partition: TopicPartition, change: Change, into: &mut Vec<u64>) {
         let watching = self
             .waiting
             .iter()
-            .filter(|(.., delayed)| delayed.waits_for(partition));
+            .filter(|(.., delayed)| delayed.waits_for(partition, change));
         into.extend(watching.map(|(id, ..)| *id));
     }
 

@@ -302,31 +302,36 @@ impl Network {
         if conn.ends[0].node == node { 0 } else { 1 }
     }
 
-    /// `Output::Send`. What is sent on a connection that is gone vanishes.
-    pub fn send(&mut self, agenda: &mut Agenda, from: u32, id: ConnId, frame: Frame, size: u32) {
-        let Some(conn) = self.conn(id) else { return };
+    /// `Output::Send`. Answers the node at the other end; what is sent on a connection that is gone
+    /// vanishes.
+    pub fn send(
+        &mut self,
+        agenda: &mut Agenda,
+        from: u32,
+        id: ConnId,
+        frame: Frame,
+        size: u32,
+    ) -> Option<u32> {
+        let (conn, links) = self.split(id)?;
         let side = Self::side(conn, from);
-        if conn.ends[side].state == EndState::Open {
-            self.enqueue(agenda, id, side, Payload::Frame(frame), size);
+        if conn.ends[side].state != EndState::Open {
+            return None;
         }
-    }
-
-    /// The node at the other end, while this node's end is open.
-    pub fn peer(&self, node: u32, id: ConnId) -> Option<u32> {
-        let conn = self.conns[self.slot(id)?].as_ref()?;
-        let side = Self::side(conn, node);
-        (conn.ends[side].state == EndState::Open).then(|| conn.ends[1 - side].node)
+        Self::enqueue(agenda, conn, links, side, Payload::Frame(frame), size);
+        Some(conn.ends[1 - side].node)
     }
 
     /// `Output::Close`.
     pub fn close(&mut self, agenda: &mut Agenda, from: u32, id: ConnId) {
-        let Some(conn) = self.conn(id) else { return };
+        let Some((conn, links)) = self.split(id) else {
+            return;
+        };
         let side = Self::side(conn, from);
         match conn.ends[side].state {
             EndState::Connecting => self.release(id),
             EndState::Open => {
                 conn.ends[side].state = EndState::Gone;
-                self.enqueue(agenda, id, side, Payload::Fin, 0);
+                Self::enqueue(agenda, conn, links, side, Payload::Fin, 0);
                 self.release_if_gone(id);
             }
             EndState::Absent | EndState::Embryonic | EndState::Gone => {}
@@ -334,16 +339,13 @@ impl Network {
     }
 
     fn enqueue(
-        &mut self,
         agenda: &mut Agenda,
-        id: ConnId,
+        conn: &mut Conn,
+        links: &mut [Link],
         side: usize,
         payload: Payload,
         size: u32,
     ) {
-        let Some((conn, links)) = self.split(id) else {
-            return;
-        };
         let now = agenda.now();
         conn.pipes[side].queue.push_back(Segment {
             sent_at: now,

@@ -178,14 +178,12 @@ impl<P: Process> Kernel<P> {
 
     fn send(&mut self, from: u32, conn: ConnId, frame: Frame) {
         let size = frame_size(&frame);
-        if let Some(pick) = self.watch
-            && pick(&frame)
-            && let Some(to) = self.network.peer(from, conn)
-        {
+        let watched = self.watch.is_some_and(|pick| pick(&frame));
+        let to = self.network.send(&mut self.agenda, from, conn, frame, size);
+        if watched && let Some(to) = to {
             let ids: [NodeId; 2] = [from, to].map(|node| self.hosts[node as usize].id);
             self.watched.push((ids[0], ids[1]));
         }
-        self.network.send(&mut self.agenda, from, conn, frame, size);
     }
 
     /// Puts an item into a queue: it is served once a server is free and has worked on it, for half

@@ -20,13 +20,15 @@ impl Network {
     pub fn process_died(&mut self, agenda: &mut Agenda, node: u32) {
         let ids = self.ids_of(|conn| conn.ends.iter().any(|end| end.node == node));
         for id in ids {
-            let Some(conn) = self.conn(id) else { continue };
+            let Some((conn, links)) = self.split(id) else {
+                continue;
+            };
             let side = Self::side(conn, node);
             match conn.ends[side].state {
                 EndState::Connecting => self.release(id),
                 EndState::Open => {
                     conn.ends[side].state = EndState::Gone;
-                    self.enqueue(agenda, id, side, Payload::Killed, 0);
+                    Self::enqueue(agenda, conn, links, side, Payload::Killed, 0);
                     self.release_if_gone(id);
                 }
                 EndState::Embryonic => {

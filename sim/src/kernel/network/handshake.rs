@@ -124,7 +124,7 @@ impl Network {
         }
         conn.ends[0].state = EndState::Open;
         let node = conn.ends[0].node;
-        self.enqueue(agenda, id, 0, Payload::Open, 0);
+        Self::enqueue(agenda, conn, links, 0, Payload::Open, 0);
         Some((node, Input::Connected(id), 0))
     }
 }
