@@ -28,6 +28,15 @@ pub enum Call {
     CommitSync,
     /// `KafkaConsumer.commitSync(Map)`: these offsets; a leader epoch of -1 means none was given.
     CommitSyncOffsets(Vec<TopicPartitionOffset>),
+    /// `KafkaConsumer.commitAsync`: the positions after the last poll, or these offsets. Answered
+    /// twice: by `Reply::Accepted` when the call returns, at once, and by `Reply::Done` when the
+    /// callback is invoked, inside a later call of the application (`poll`, a commit, `close`). It is
+    /// never sent again; a consumer that is closed first invokes no callback.
+    CommitAsync(Option<Vec<TopicPartitionOffset>>),
+    /// `KafkaConsumer.seek`: the next poll reads from there. A leader epoch of -1 means none was
+    /// given, and the position is not validated (`seek(TopicPartition, long)`). Answered by
+    /// `Reply::Done` at once; an error where the partition is not assigned.
+    Seek(TopicPartitionOffset),
     /// `KafkaConsumer.position` of every assigned partition; answered by `Reply::Positions` once
     /// each has one.
     Positions,
@@ -62,7 +71,7 @@ pub struct TopicPartitionOffset {
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// The record is in the accumulator.
+    /// The record is in the accumulator, or `commitAsync` has returned.
     Accepted,
     /// The callback of a send.
     Sent(Result<RecordMetadata, ClientError>),
@@ -130,6 +139,13 @@ pub enum ClientError {
     /// `LogTruncationException` (KIP-320) under `auto.offset.reset=none`.
     #[error("LogTruncationException")]
     LogTruncation,
+    /// `RetriableCommitFailedException`: an async commit failed and is not repeated; a later one may
+    /// succeed.
+    #[error("RetriableCommitFailedException")]
+    RetriableCommitFailed,
+    /// `IllegalStateException`: seek on a partition that is not assigned.
+    #[error("IllegalStateException: no current assignment for the partition")]
+    NotAssigned,
     /// The engine was closed.
     #[error("the client is closed")]
     Closed,

@@ -80,6 +80,22 @@ pub struct ConsumerClient {
     context: Context,
 }
 
+/// What becomes of a `commitAsync`: the arguments of its callback.
+pub struct AsyncCommit {
+    context: Context,
+    call: CallId,
+}
+
+impl AsyncCommit {
+    /// Waits until the callback was invoked, which only another call to the consumer does.
+    pub async fn outcome(self) -> Result<(), ClientError> {
+        match self.context.answer(self.call).await {
+            Reply::Done(outcome) => outcome,
+            other => panic!("a commit is answered by {other:?}"),
+        }
+    }
+}
+
 impl ConsumerClient {
     pub(super) fn new(context: Context) -> ConsumerClient {
         ConsumerClient { context }
@@ -114,6 +130,26 @@ impl ConsumerClient {
     ) -> Result<(), ClientError> {
         let call = Call::CommitSyncOffsets(offsets);
         done(&self.context, call, About::Commit).await
+    }
+
+    /// `commitAsync(Map, callback)`: sends the commit of these offsets once and returns. What becomes of
+    /// it is known inside a later call to this consumer; to be awaited after one, or dropped.
+    pub async fn commit_async(
+        &self,
+        offsets: Vec<TopicPartitionOffset>,
+    ) -> Result<AsyncCommit, ClientError> {
+        let call = Call::CommitAsync(Some(offsets));
+        let call = self.context.call(call, About::Commit).await?;
+        self.context.accepted(call).await;
+        Ok(AsyncCommit {
+            context: self.context.clone(),
+            call,
+        })
+    }
+
+    /// `seek`: the next poll reads from there; a leader epoch of -1 means none is given.
+    pub async fn seek(&self, to: TopicPartitionOffset) -> Result<(), ClientError> {
+        done(&self.context, Call::Seek(to), About::Other).await
     }
 
     /// `position` of every assigned partition, once each has one.

@@ -93,9 +93,11 @@ fn is_fatal(error: &ClientError) -> bool {
         ClientError::NoOffsetForPartition
         | ClientError::OffsetOutOfRange
         | ClientError::LogTruncation
+        | ClientError::NotAssigned
         | ClientError::Closed => true,
-        ClientError::Timeout(_) | ClientError::Broker(_) | ClientError::RecordTooLarge { .. } => {
-            false
-        }
+        ClientError::Timeout(_)
+        | ClientError::Broker(_)
+        | ClientError::RetriableCommitFailed
+        | ClientError::RecordTooLarge { .. } => false,
     }
 }

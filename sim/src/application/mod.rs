@@ -10,7 +10,7 @@ mod consumers;
 mod producers;
 pub mod registry;
 
-pub use client::{ConsumerClient, Delivery, ProducerClient};
+pub use client::{AsyncCommit, ConsumerClient, Delivery, ProducerClient};
 
 use crate::event::{ClientEvent, MessageId};
 use crate::spec::Workload;

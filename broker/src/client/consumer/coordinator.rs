@@ -4,8 +4,13 @@
 //! The coordinator is looked up only when it is needed: for the committed offsets of partitions
 //! without a position and for commits. It has a connection of its own. Commits carry generation -1.
 //!
-//! NOT modelled: membership, heartbeats, rebalances, interceptors, `commitAsync` by the application,
-//! `UNSTABLE_OFFSET_COMMIT`.
+//! An async commit is sent once and never again (`doCommitOffsetsAsync`): a repetition could overtake
+//! a later commit and set the group back. Those that wait for the coordinator's lookup are sent in
+//! their order when it is found and fail with the lookup; those on the connection are handled by the
+//! coordinator in the order of their correlation ids, before a `commitSync` behind them. Callbacks wait
+//! for the application's next call.
+//!
+//! NOT modelled: membership, heartbeats, rebalances, interceptors, `UNSTABLE_OFFSET_COMMIT`.
 
 use super::offsets::position_reset;
 use super::subscription::{FetchPosition, FetchState, PartitionId};
@@ -21,7 +26,7 @@ use crate::wire::{
 };
 
 use super::super::network::{Link, Outcome};
-use super::super::{ClientError, TopicPartitionOffset};
+use super::super::{CallId, ClientError, Reply, TopicPartitionOffset};
 
 /// Why a request to the coordinator failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +41,17 @@ pub(super) enum Failure {
 pub(super) enum CommitKind {
     /// Of the `commitSync` with that number.
     Sync(u64),
+    /// Nobody waits for it.
+    Async(Origin),
+}
+
+/// Who is told of an async commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
     /// Auto-commit inside poll.
-    Async,
+    Auto,
+    /// The callback of the application's `commitAsync`.
+    Application(CallId),
 }
 
 /// `pendingCommittedOffsetRequest`: the committed offsets of partitions without a position.
@@ -63,11 +77,12 @@ pub(super) struct Coordinator {
     committed_attempts: u32,
     committed_not_before: Nanos,
     /// `pendingAsyncCommits`: commits that wait for the lookup.
-    pending_async: Vec<Vec<TopicPartitionOffset>>,
+    pending_async: Vec<(Origin, Vec<TopicPartitionOffset>)>,
     /// `inFlightAsyncCommits`.
     in_flight_async: usize,
-    /// `completedOffsetCommits` that failed retriably; looked at by the next poll.
-    failed_async: bool,
+    /// `completedOffsetCommits`: whoever is to be told is told in the next call.
+    completed_async: Vec<(Origin, Result<(), Failure>)>,
+    close_waits_for_lookup: bool,
     pub next_auto_commit: Nanos,
     sync_serial: u64,
     sync_result: Option<Result<(), Failure>>,
@@ -110,15 +125,11 @@ impl SyncCommit {
 }
 
 impl Coordinator {
-    /// Whether commits of earlier polls are still under way.
-    pub(super) fn has_async_commits(&self) -> bool {
-        !self.pending_async.is_empty() || self.in_flight_async > 0
-    }
-
-    /// Whether `close` waits for it: only commits that wait for the lookup
-    /// (`ConsumerCoordinator.close` looks at `pendingAsyncCommits`).
-    pub(super) fn has_pending_async_commits(&self) -> bool {
-        !self.pending_async.is_empty()
+    /// Whether `close` waits: for commits that wait for the lookup (`ConsumerCoordinator.close`), then
+    /// for those on the way to a coordinator that is known (`AbstractCoordinator.close`,
+    /// `awaitPendingRequests`).
+    pub(super) fn holds_up_close(&self) -> bool {
+        !self.pending_async.is_empty() || (self.in_flight_async > 0 && self.link.is_some())
     }
 
     /// When a back-off ends.
@@ -180,9 +191,9 @@ impl Consumer {
         self.coordinator.lookup_not_before = env.now.saturating_add(backoff);
         self.network.metadata.request_update(false);
         self.coordinator.lookup_awaits_update = Some(self.network.metadata.update_version());
-        if !self.coordinator.pending_async.is_empty() {
-            self.coordinator.pending_async.clear();
-            self.coordinator.failed_async = true;
+        for (origin, _) in std::mem::take(&mut self.coordinator.pending_async) {
+            let failed = (origin, Err(Failure::Retriable));
+            self.coordinator.completed_async.push(failed);
         }
     }
 
@@ -205,8 +216,8 @@ impl Consumer {
         self.coordinator.lookup_attempts = 0;
         self.coordinator.lookup_awaits_update = None;
         self.network.try_connect(link, env);
-        for offsets in std::mem::take(&mut self.coordinator.pending_async) {
-            self.send_async_commit(&offsets, env);
+        for (origin, offsets) in std::mem::take(&mut self.coordinator.pending_async) {
+            self.send_async_commit(origin, &offsets, env);
         }
     }
 
@@ -366,36 +377,78 @@ impl Consumer {
         let interval = millis(self.config.auto_commit_interval_ms);
         self.coordinator.next_auto_commit = env.now.saturating_add(interval);
         let offsets = self.subscriptions.all_consumed();
+        self.commit_offsets_async(Origin::Auto, offsets, env);
+    }
+
+    /// `ConsumerCoordinator.commitOffsetsAsync`.
+    pub(super) fn commit_offsets_async(
+        &mut self,
+        origin: Origin,
+        offsets: Vec<TopicPartitionOffset>,
+        env: &mut Env<'_>,
+    ) {
+        self.invoke_completed_commits(env);
         if offsets.is_empty() {
+            self.coordinator.completed_async.push((origin, Ok(())));
             return;
         }
-        // ConsumerCoordinator.commitOffsetsAsync
         if self.check_and_get_coordinator(env).is_some() {
-            self.send_async_commit(&offsets, env);
+            self.send_async_commit(origin, &offsets, env);
             return;
         }
-        self.coordinator.pending_async.push(offsets);
+        self.coordinator.pending_async.push((origin, offsets));
         if !self.coordinator.looking_up {
             self.lookup_coordinator(env);
         }
     }
 
-    fn send_async_commit(&mut self, offsets: &[TopicPartitionOffset], env: &mut Env<'_>) {
+    fn send_async_commit(
+        &mut self,
+        origin: Origin,
+        offsets: &[TopicPartitionOffset],
+        env: &mut Env<'_>,
+    ) {
         match self.check_and_get_coordinator(env) {
-            None => self.coordinator.failed_async = true,
+            None => {
+                let failed = (origin, Err(Failure::Retriable));
+                self.coordinator.completed_async.push(failed);
+            }
             Some(link) => {
                 self.coordinator.in_flight_async += 1;
-                self.send_commit(link, offsets, CommitKind::Async, env);
+                self.send_commit(link, offsets, CommitKind::Async(origin), env);
             }
         }
     }
 
+    /// The loop of `ConsumerCoordinator.close`: callbacks are invoked while commits wait for the
+    /// lookup and once after that. Commits that are still on the way then are waited for, and nobody
+    /// is told of them.
+    pub(super) fn invoke_commits_of_close(&mut self, env: &mut Env<'_>) {
+        let waits = !self.coordinator.pending_async.is_empty();
+        if waits || self.coordinator.close_waits_for_lookup {
+            self.invoke_completed_commits(env);
+        }
+        self.coordinator.close_waits_for_lookup = waits;
+    }
+
     /// `ConsumerCoordinator.invokeCompletedOffsetCommitCallbacks`: an auto-commit that failed and may
     /// be retried is, with the positions of then, after `retry.backoff.ms`.
-    pub(super) fn invoke_completed_commits(&mut self, now: Nanos) {
-        if std::mem::take(&mut self.coordinator.failed_async) {
-            let backoff = millis(self.config.retry_backoff_ms);
-            self.coordinator.next_auto_commit = now.saturating_add(backoff);
+    pub(super) fn invoke_completed_commits(&mut self, env: &mut Env<'_>) {
+        for (origin, result) in std::mem::take(&mut self.coordinator.completed_async) {
+            match (origin, result) {
+                (Origin::Auto, Err(Failure::Retriable)) => {
+                    let backoff = millis(self.config.retry_backoff_ms);
+                    self.coordinator.next_auto_commit = env.now.saturating_add(backoff);
+                }
+                (Origin::Auto, _) => {}
+                (Origin::Application(call), result) => {
+                    let outcome = result.map_err(|failure| match failure {
+                        Failure::Retriable => ClientError::RetriableCommitFailed,
+                        Failure::Fatal(error) => error,
+                    });
+                    env.reply(call, Reply::Done(outcome));
+                }
+            }
         }
     }
 
@@ -448,9 +501,9 @@ impl Consumer {
             }
         };
         match kind {
-            CommitKind::Async => {
+            CommitKind::Async(origin) => {
                 self.coordinator.in_flight_async -= 1;
-                self.coordinator.failed_async |= result == Err(Failure::Retriable);
+                self.coordinator.completed_async.push((origin, result));
             }
             CommitKind::Sync(serial) if serial == self.coordinator.sync_serial => {
                 self.coordinator.sync_result = Some(result);
@@ -468,12 +521,12 @@ impl Consumer {
     ) -> Option<Result<(), ClientError>> {
         let expired = env.now >= commit.deadline;
         let timeout = ClientError::Timeout("default.api.timeout.ms before the commit was done");
-        self.invoke_completed_commits(env.now);
+        self.invoke_completed_commits(env);
         if commit.offsets.is_empty() {
-            // invokePendingAsyncCommits
-            return match self.coordinator.has_async_commits() {
-                false => Some(Ok(())),
-                true => expired.then_some(Err(timeout)),
+            // invokePendingAsyncCommits, which does not look at those that wait for the lookup
+            return match self.coordinator.in_flight_async {
+                0 => Some(Ok(())),
+                _ => expired.then_some(Err(timeout)),
             };
         }
         if commit.stage == Stage::InFlight {

@@ -15,7 +15,7 @@
 //! commits stored offsets rather than positions.
 //!
 //! NOT modelled: groups, the KIP-848 protocol and its `AsyncKafkaConsumer`, subscribing, pausing,
-//! seeking, `wakeup`, transactions, interceptors.
+//! `seekToBeginning` and `seekToEnd`, `wakeup`, transactions, interceptors.
 
 mod by_node;
 mod coordinator;
@@ -25,8 +25,9 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use self::coordinator::{CommitKind, Coordinator, SyncCommit};
+use self::coordinator::{CommitKind, Coordinator, Origin, SyncCommit};
 use self::fetcher::{CompletedFetch, FetchTag};
+use self::offsets::position_reset;
 use self::subscription::{FetchPosition, PartitionId, SubscriptionState};
 use super::backoff::ExponentialBackoff;
 use super::metadata::Metadata;
@@ -35,6 +36,7 @@ use super::{Call, CallId, ClientError, Reply, TopicPartitionOffset};
 use crate::bug::Bug;
 use crate::config::ConsumerConfig;
 use crate::env::{Env, Input, Process, TimerToken};
+use crate::fact::PositionResetReason;
 use crate::ids::*;
 use crate::time::{MILLIS, Nanos, SECONDS, millis};
 use crate::wire::{ErrorCode, Request};
@@ -197,6 +199,8 @@ impl Consumer {
             Call::CommitSyncOffsets(offsets) => {
                 self.begin_commit(call, offsets, api_deadline, env);
             }
+            Call::CommitAsync(offsets) => self.commit_async(call, offsets, env),
+            Call::Seek(to) => self.seek(call, to, env),
             Call::Positions => self.active = Some(Active::Positions(call, api_deadline)),
             Call::Close => {
                 let patience = DEFAULT_CLOSE_TIMEOUT.min(self.request_timeout());
@@ -240,14 +244,62 @@ impl Consumer {
             env.reply(call, Reply::Done(Err(error)));
             return;
         }
-        for offset in &offsets {
+        self.update_last_seen_epochs(&offsets);
+        self.active = Some(Active::Commit(call, SyncCommit::new(offsets, deadline)));
+    }
+
+    /// `ClassicKafkaConsumer.commitAsync`: returns at once.
+    fn commit_async(
+        &mut self,
+        call: CallId,
+        offsets: Option<Vec<TopicPartitionOffset>>,
+        env: &mut Env<'_>,
+    ) {
+        if self.group.is_none() {
+            // InvalidGroupIdException
+            let error = ClientError::Broker(ErrorCode::InvalidRequest);
+            env.reply(call, Reply::Done(Err(error)));
+            return;
+        }
+        let offsets = offsets.unwrap_or_else(|| self.subscriptions.all_consumed());
+        self.update_last_seen_epochs(&offsets);
+        self.commit_offsets_async(Origin::Application(call), offsets, env);
+        env.reply(call, Reply::Accepted);
+    }
+
+    /// `ClassicKafkaConsumer.updateLastSeenEpochIfNewer`.
+    fn update_last_seen_epochs(&mut self, offsets: &[TopicPartitionOffset]) {
+        for offset in offsets {
             self.network.metadata.update_last_seen_epoch_if_newer(
                 &offset.topic,
                 offset.partition,
                 offset.leader_epoch,
             );
         }
-        self.active = Some(Active::Commit(call, SyncCommit::new(offsets, deadline)));
+    }
+
+    /// `ClassicKafkaConsumer.seek`: what is buffered for another position is dropped when a poll meets
+    /// it. With an epoch the new position is validated first, without one it is read as it is.
+    fn seek(&mut self, call: CallId, to: TopicPartitionOffset, env: &mut Env<'_>) {
+        let current_leader = self
+            .network
+            .metadata
+            .current_leader(&to.topic, to.partition);
+        self.update_last_seen_epochs(std::slice::from_ref(&to));
+        let Some(partition) = self.subscriptions.find_mut(&to.topic, to.partition) else {
+            env.reply(call, Reply::Done(Err(ClientError::NotAssigned)));
+            return;
+        };
+        let from = partition.position.map_or(-1, |p| p.offset);
+        partition.seek_unvalidated(FetchPosition {
+            offset: to.offset,
+            offset_epoch: (to.leader_epoch >= 0).then_some(to.leader_epoch),
+            current_leader,
+        });
+        let why = PositionResetReason::Seek;
+        let fact = position_reset(&self.network.metadata, partition, from, to.offset, why);
+        env.facts.extend(fact);
+        env.reply(call, Reply::Done(Ok(())));
     }
 
     /// One turn of the loop of the call that is being served. True where it was answered.
@@ -325,7 +377,7 @@ impl Consumer {
     /// `ConsumerCoordinator.poll` for partitions assigned by hand. False while it waits for
     /// metadata because no connection is up.
     fn turn_of_coordinator(&mut self, await_update: &mut Option<u64>, env: &mut Env<'_>) -> bool {
-        self.invoke_completed_commits(env.now);
+        self.invoke_completed_commits(env);
         let version = self.network.metadata.update_version();
         if await_update.is_some_and(|awaited| awaited == version) {
             return false;
@@ -368,7 +420,8 @@ impl Consumer {
             }
             *commit = None;
         }
-        if self.coordinator.has_pending_async_commits() && env.now < deadline {
+        self.invoke_commits_of_close(env);
+        if self.coordinator.holds_up_close() && env.now < deadline {
             return false;
         }
         self.network.close_all(env);

@@ -5,8 +5,7 @@
 //! before anything is fetched (`FetchStates.AWAIT_VALIDATION`); a position without an epoch, as it
 //! comes from `ListOffsets` or from a commit without one, skips that.
 //!
-//! NOT modelled: subscription by topic or pattern, pausing, seeking by the application, preferred
-//! read replicas (KIP-392).
+//! NOT modelled: subscription by topic or pattern, pausing, preferred read replicas (KIP-392).
 
 use crate::fact::PositionResetReason;
 use crate::ids::*;
@@ -177,6 +176,17 @@ impl SubscriptionState {
 
     pub(super) fn get_mut(&mut self, id: PartitionId) -> Option<&mut PartitionState> {
         self.partitions.iter_mut().find(|p| p.id == id)
+    }
+
+    /// The partition of that name, if it is assigned.
+    pub(super) fn find_mut(
+        &mut self,
+        topic: &TopicName,
+        partition: i32,
+    ) -> Option<&mut PartitionState> {
+        self.partitions
+            .iter_mut()
+            .find(|p| p.partition == partition && p.topic == *topic)
     }
 
     /// Partitions in the order in which they are to be fetched.

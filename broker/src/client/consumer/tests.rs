@@ -10,6 +10,10 @@ use crate::wire::*;
 use bytes::Bytes;
 use smallvec::smallvec;
 
+mod async_commits;
+mod positions;
+mod truncation;
+
 fn config() -> ConsumerConfig {
     ConsumerConfig {
         group_id: Some("g".to_string()),
@@ -421,73 +425,6 @@ fn not_leader_asks_for_metadata_and_a_hint_is_followed_at_once_after_validation(
     assert_eq!((fetch.node, fetches(&fetch)), (NodeId(1), vec![(0, 2, 6)]));
 }
 
-/// Reads two records in epoch 5, then the leader changes to broker 1 in epoch 6.
-fn truncated(policy: AutoOffsetReset) -> (World, CallId, Pending) {
-    let mut world = start_at(with_policy(policy), 0, -1);
-    assert_eq!(poll_records(&mut world, 4), [0, 1, 2, 3]);
-    world.leaders = vec![(1, 6)];
-    world.down.insert(NodeId(0));
-    world.reset_connections(NodeId(0));
-    let poll = world.call(Call::Poll(3_000));
-    world.run_ms(500);
-    let validation = world.take(ApiKey::OffsetForLeaderEpoch);
-    assert_eq!(validation.node, NodeId(1));
-    let Request::OffsetForLeaderEpoch(request) = &validation.request else {
-        unreachable!()
-    };
-    let asked = request.topics[0].1[0];
-    assert_eq!((asked.current_leader_epoch, asked.leader_epoch), (6, 5));
-    assert_eq!(
-        world.count(ApiKey::Fetch),
-        0,
-        "read before it was validated"
-    );
-    (world, poll, validation)
-}
-
-#[test]
-fn a_position_past_the_end_of_its_epoch_goes_back_to_where_the_logs_part() {
-    let (mut world, _, validation) = truncated(AutoOffsetReset::Latest);
-    answer_epoch_end(&mut world, &validation, 5, 3);
-    assert_eq!(fetches(&world.take(ApiKey::Fetch)), [(0, 3, 6)]);
-    let last = resets(&world).pop();
-    assert_eq!(last, Some((4, 3, PositionResetReason::Truncation)));
-}
-
-#[test]
-fn a_position_within_its_epoch_stays() {
-    let (mut world, _, validation) = truncated(AutoOffsetReset::Latest);
-    answer_epoch_end(&mut world, &validation, 5, 4);
-    assert_eq!(fetches(&world.take(ApiKey::Fetch)), [(0, 4, 6)]);
-    assert_eq!(resets(&world).len(), 1);
-}
-
-#[test]
-fn a_truncation_without_policy_is_thrown() {
-    let (mut world, poll, validation) = truncated(AutoOffsetReset::None);
-    answer_epoch_end(&mut world, &validation, 5, 3);
-    let error = ClientError::LogTruncation;
-    assert_eq!(world.replies_to(poll), [Reply::Failed(error)]);
-}
-
-#[test]
-fn an_undefined_epoch_end_leaves_the_choice_to_the_policy() {
-    let (mut world, _, validation) = truncated(AutoOffsetReset::Earliest);
-    answer_epoch_end(&mut world, &validation, -1, -1);
-    let list = world.take(ApiKey::ListOffsets);
-    answer_list_offsets(&mut world, &list, ErrorCode::None, 0);
-    let last = resets(&world).pop();
-    assert_eq!(last, Some((4, 0, PositionResetReason::Truncation)));
-}
-
-#[test]
-fn a_commit_without_epoch_skips_validation() {
-    let mut world = start_at(config(), 120, -1);
-    world.call(Call::Poll(1_000));
-    assert_eq!(world.count(ApiKey::OffsetForLeaderEpoch), 0);
-    assert_eq!(fetches(&world.take(ApiKey::Fetch)), [(0, 120, 5)]);
-}
-
 #[test]
 fn commit_sync_commits_the_positions_with_their_epochs() {
     let mut world = start_at(config(), 0, -1);
@@ -701,24 +638,6 @@ fn a_broken_leader_connection_is_tried_again_and_reading_goes_on() {
     let fetch = world.take(ApiKey::Fetch);
     answer_fetch(&mut world, &fetch, ErrorCode::None, stored_batch(0, 1, 5));
     assert_eq!(offsets(&world.replies_to(poll)), [0]);
-}
-
-#[test]
-fn a_committed_epoch_is_validated_before_the_first_fetch() {
-    let mut world = start_at(config(), 120, 5);
-    world.leaders = vec![(1, 6)];
-    world.call(Call::Poll(5_000));
-    world.run_ms(100);
-    let validation = world.take(ApiKey::OffsetForLeaderEpoch);
-    assert_eq!(world.count(ApiKey::Fetch), 0);
-    answer_epoch_end(&mut world, &validation, 5, 100);
-    let (node, offset) = (validation.node.0 as i32, world.take(ApiKey::Fetch));
-    assert_eq!(fetches(&offset), [(0, 100, 5 + node)]);
-    use PositionResetReason::{Committed, Truncation};
-    assert_eq!(
-        resets(&world),
-        [(-1, 120, Committed), (120, 100, Truncation)]
-    );
 }
 
 #[test]
