@@ -16,16 +16,20 @@ pub enum Bug {
     SkipFlush,
     /// poll() commits the positions it is about to return.
     CommitBeforeProcessingInPoll,
+    /// With one request in flight a producer does not wait for the answer of a partition's batch that
+    /// is on its way to an earlier leader.
+    ReorderInflight1,
 }
 
 impl Bug {
     /// Every bug, in the order of the catalogue.
-    pub const ALL: [Bug; 5] = [
+    pub const ALL: [Bug; 6] = [
         Bug::AckBeforeReplication,
         Bug::TruncateToHighWatermark,
         Bug::IgnoreMinIsr,
         Bug::SkipFlush,
         Bug::CommitBeforeProcessingInPoll,
+        Bug::ReorderInflight1,
     ];
 
     /// The name on the command line.
@@ -36,6 +40,7 @@ impl Bug {
             Bug::IgnoreMinIsr => "ignore-min-isr",
             Bug::SkipFlush => "skip-flush",
             Bug::CommitBeforeProcessingInPoll => "commit-before-processing-in-poll",
+            Bug::ReorderInflight1 => "reorder-inflight1",
         }
     }
 
@@ -49,6 +54,7 @@ impl Bug {
             Bug::CommitBeforeProcessingInPoll => {
                 "KAFKA-18641: auto-commit takes the position of records not yet returned"
             }
+            Bug::ReorderInflight1 => "KAFKA-3197 (fixed in 0.10.0)",
         }
     }
 
@@ -69,6 +75,9 @@ impl Bug {
             }
             Bug::CommitBeforeProcessingInPoll => {
                 "a consumer crash skips the records that the last poll returned"
+            }
+            Bug::ReorderInflight1 => {
+                "max.in.flight.requests.per.connection=1 no longer keeps the order across a leader change"
             }
         }
     }

@@ -47,8 +47,8 @@ pub enum Call {
 pub struct ProducerRecord {
     /// Topic.
     pub topic: TopicName,
-    /// Explicit partition.
-    pub partition: i32,
+    /// Explicit partition; `None` lets the partitioner choose, by the key or by the load.
+    pub partition: Option<i32>,
     /// Key.
     pub key: Option<Bytes>,
     /// Value.

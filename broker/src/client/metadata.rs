@@ -424,6 +424,21 @@ impl Metadata {
             .is_some_and(|p| p.info.is_some())
     }
 
+    /// `Cluster.partitionCountForTopic`: `None` where the snapshot does not have the topic.
+    pub(crate) fn partition_count(&self, topic: &TopicName) -> Option<i32> {
+        let partitions = &self.topics.get(topic)?.partitions;
+        let known = partitions.iter().filter(|p| p.info.is_some()).count();
+        (known > 0).then_some(known as i32)
+    }
+
+    /// `Cluster.availablePartitionsForTopic`: those with a leader.
+    pub(crate) fn available_partitions(&self, topic: &TopicName) -> Vec<i32> {
+        let count = self.topics.get(topic).map_or(0, |t| t.partitions.len()) as i32;
+        (0..count)
+            .filter(|p| self.snapshot_leader(topic, *p).leader.is_some())
+            .collect()
+    }
+
     fn partition(&self, topic: &TopicName, partition: i32) -> Option<&Partition> {
         let index = usize::try_from(partition).ok()?;
         self.topics.get(topic)?.partitions.get(index)

@@ -189,6 +189,11 @@ impl ProducerConfig {
             max_request_size: read.int("max.request.size")?,
             max_in_flight_requests_per_connection: max_in_flight,
             metadata_max_age_ms: read.long("metadata.max.age.ms")?,
+            partitioner_ignore_keys: read.boolean("partitioner.ignore.keys")?,
+            partitioner_adaptive_partitioning_enable: read
+                .boolean("partitioner.adaptive.partitioning.enable")?,
+            partitioner_availability_timeout_ms: read
+                .long("partitioner.availability.timeout.ms")?,
             socket_connection_setup_timeout_ms: backoff.setup_ms,
             socket_connection_setup_timeout_max_ms: backoff.setup_max_ms,
         })

@@ -115,6 +115,9 @@ fn producer_defaults_are_kafkas() {
         max_request_size: 1024 * 1024,
         max_in_flight_requests_per_connection: 5,
         metadata_max_age_ms: 300_000,
+        partitioner_ignore_keys: false,
+        partitioner_adaptive_partitioning_enable: true,
+        partitioner_availability_timeout_ms: 0,
         socket_connection_setup_timeout_ms: 10_000,
         socket_connection_setup_timeout_max_ms: 30_000,
     };

@@ -99,6 +99,10 @@ pub struct ProducerConfig {
     pub max_request_size: i32,
     pub max_in_flight_requests_per_connection: i32,
     pub metadata_max_age_ms: i64,
+    pub partitioner_ignore_keys: bool,
+    pub partitioner_adaptive_partitioning_enable: bool,
+    /// 0 means never.
+    pub partitioner_availability_timeout_ms: i64,
     pub socket_connection_setup_timeout_ms: i64,
     pub socket_connection_setup_timeout_max_ms: i64,
 }

@@ -229,7 +229,7 @@ impl Context {
         let bytes = parameters.workload.message_bytes as usize;
         ProducerRecord {
             topic: parameters.topic.clone(),
-            partition: message.partition,
+            partition: Some(message.partition),
             key: None,
             value: Bytes::from(message.to_value(bytes)),
         }

@@ -53,7 +53,7 @@ impl Engine {
                 assert_ne!(self.fail, Some(Failure::Panic), "the engine is broken");
                 env.reply(id, Reply::Accepted);
                 let metadata = RecordMetadata {
-                    partition: record.partition,
+                    partition: record.partition.unwrap_or(0),
                     offset: self.next_offset,
                 };
                 self.next_offset += 1;

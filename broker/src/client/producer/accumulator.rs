@@ -4,10 +4,10 @@
 //! first record needs) and given back when the batch's fate is known. Whoever finds none waits in
 //! the producer, first come first served; one waiter suffices to make every partition sendable.
 //!
-//! NOT modelled: sticky and adaptive partitioning (the application names the partition),
-//! `partitioner.availability.timeout.ms`, splitting.
+//! A record that names no partition and has no key goes where the topic's [`BuiltInPartitioner`] is.
 
 use super::batch::{BatchId, Batches, ProducerBatch, size_upper_bound};
+use super::partitioner::{BuiltInPartitioner, Choice};
 use super::transaction_manager::TransactionManager;
 use crate::env::Stream;
 use crate::ids::*;
@@ -39,7 +39,7 @@ pub(super) struct Partition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Appended {
     /// It is in a batch; `wake` where the sender must look (a new batch, or a full one).
-    Done { wake: bool },
+    Done { wake: bool, new_batch: bool },
     /// No memory for another batch.
     NoMemory,
 }
@@ -53,17 +53,37 @@ pub(super) struct ReadyCheck {
     pub unknown_leader: bool,
 }
 
+/// `TopicInfo`.
+#[derive(Debug)]
+struct Topic {
+    /// Partitions that records were sent to, with their index.
+    partitions: Vec<(i32, usize)>,
+    partitioner: BuiltInPartitioner,
+}
+
+/// `NodeLatencyStats`: for how long a node has had batches that it does not take.
+#[derive(Debug, Clone, Copy)]
+struct NodeLatency {
+    node: NodeId,
+    drained_at: Nanos,
+    ready_at: Nanos,
+}
+
 /// See the module head.
 #[derive(Debug)]
 pub(super) struct RecordAccumulator {
     batch_size: usize,
+    adaptive_partitioning: bool,
+    /// `partitioner.availability.timeout.ms`; 0 for none.
+    availability_timeout: Nanos,
+    node_latencies: Vec<NodeLatency>,
     linger: Nanos,
     pub delivery_timeout: Nanos,
     retry_backoff: ExponentialBackoff,
     memory: usize,
     available: usize,
     pub partitions: Vec<Partition>,
-    by_topic: BTreeMap<TopicName, Vec<(i32, usize)>>,
+    by_topic: BTreeMap<TopicName, Topic>,
     pub batches: Batches,
     drain_index: BTreeMap<NodeId, usize>,
     next_serial: u64,
@@ -81,6 +101,9 @@ impl RecordAccumulator {
         let memory = usize::try_from(config.buffer_memory).unwrap_or(0);
         RecordAccumulator {
             batch_size: usize::try_from(config.batch_size).unwrap_or(0),
+            adaptive_partitioning: config.partitioner_adaptive_partitioning_enable,
+            availability_timeout: crate::time::millis(config.partitioner_availability_timeout_ms),
+            node_latencies: Vec::new(),
             linger: crate::time::millis(config.linger_ms),
             delivery_timeout: crate::time::millis(config.delivery_timeout_ms),
             retry_backoff: ExponentialBackoff::new(
@@ -102,17 +125,25 @@ impl RecordAccumulator {
         }
     }
 
+    fn topic(&mut self, topic: &TopicName) -> &mut Topic {
+        if !self.by_topic.contains_key(topic) {
+            let fresh = Topic {
+                partitions: Vec::new(),
+                partitioner: BuiltInPartitioner::new(self.batch_size),
+            };
+            self.by_topic.insert(topic.clone(), fresh);
+        }
+        self.by_topic.get_mut(topic).expect("just inserted")
+    }
+
     fn partition_index(&mut self, topic: &TopicName, partition: i32, metadata: &Metadata) -> usize {
         if let Some(known) = self.by_topic.get(topic)
-            && let Some((_, index)) = known.iter().find(|(p, _)| *p == partition)
+            && let Some((_, index)) = known.partitions.iter().find(|(p, _)| *p == partition)
         {
             return *index;
         }
         let index = self.partitions.len();
-        self.by_topic
-            .entry(topic.clone())
-            .or_default()
-            .push((partition, index));
+        self.topic(topic).partitions.push((partition, index));
         self.partitions.push(Partition {
             topic: topic.clone(),
             partition,
@@ -125,21 +156,72 @@ impl RecordAccumulator {
         index
     }
 
-    /// `RecordAccumulator.append`.
+    /// `RecordAccumulator.append` for a partition that the record or its key names, or for any.
     pub(super) fn append(
         &mut self,
         call: CallId,
         record: &ProducerRecord,
-        (now, timestamp): (Nanos, i64),
+        partition: Option<i32>,
+        when: (Nanos, i64),
         metadata: &Metadata,
+        rng: &mut Stream,
     ) -> Appended {
-        let index = self.partition_index(&record.topic, record.partition, metadata);
+        if let Some(partition) = partition {
+            let index = self.partition_index(&record.topic, partition, metadata);
+            return self.append_to(index, call, record, when);
+        }
+        let topic = &record.topic;
+        let choice = || Choice {
+            available: metadata.available_partitions(topic),
+            partitions: metadata.partition_count(topic).unwrap_or(1),
+        };
+        let mut partition = self.topic(topic).partitioner.current(choice, rng);
+        let mut index = self.partition_index(topic, partition, metadata);
+        // partitionChanged: a switch that had to wait for the last batch to be full.
+        if self.all_batches_full(index) {
+            let partitioner = &mut self.topic(topic).partitioner;
+            partitioner.produced(0, true, choice, rng);
+            partition = partitioner.current(choice, rng);
+            index = self.partition_index(topic, partition, metadata);
+        }
+        let before = self.last_batch_bytes(index);
+        let appended = self.append_to(index, call, record, when);
+        if let Appended::Done { new_batch, .. } = appended {
+            let before = if new_batch { 0 } else { before };
+            let bytes = self.last_batch_bytes(index) - before;
+            let full = self.all_batches_full(index);
+            let partitioner = &mut self.topic(topic).partitioner;
+            partitioner.produced(bytes, full, choice, rng);
+        }
+        appended
+    }
+
+    /// `allBatchesFull`: only the last may not be.
+    fn all_batches_full(&self, index: usize) -> bool {
+        let last = self.partitions[index].deque.back();
+        last.is_none_or(|id| self.batches.get(*id).is_full())
+    }
+
+    fn last_batch_bytes(&self, index: usize) -> usize {
+        let last = self.partitions[index].deque.back();
+        last.map_or(0, |id| self.batches.get(*id).size())
+    }
+
+    fn append_to(
+        &mut self,
+        index: usize,
+        call: CallId,
+        record: &ProducerRecord,
+        (now, timestamp): (Nanos, i64),
+    ) -> Appended {
         let partition = &mut self.partitions[index];
         if let Some(last) = partition.deque.back() {
             let batch = self.batches.get_mut(*last);
             if batch.try_append(call, record, timestamp) {
-                let wake = partition.deque.len() > 1 || batch.is_full();
-                return Appended::Done { wake };
+                return Appended::Done {
+                    wake: partition.deque.len() > 1 || batch.is_full(),
+                    new_batch: false,
+                };
             }
             batch.close_for_appends();
         }
@@ -154,7 +236,10 @@ impl RecordAccumulator {
         assert!(fits, "the first record always fits");
         partition.deque.push_back(self.batches.insert(batch));
         self.incomplete += 1;
-        Appended::Done { wake: true }
+        Appended::Done {
+            wake: true,
+            new_batch: true,
+        }
     }
 
     /// `BufferPool.totalMemory`, which no record may exceed.
@@ -169,7 +254,10 @@ impl RecordAccumulator {
 
     /// The fate of a batch is known: its memory is free again.
     pub(super) fn deallocate(&mut self, id: BatchId) {
-        self.available += self.batches.get(id).capacity;
+        let batch = self.batches.get(id);
+        if !batch.is_split {
+            self.available += batch.capacity;
+        }
         assert!(self.available <= self.memory, "memory freed twice");
         self.incomplete -= 1;
     }
@@ -188,7 +276,8 @@ impl RecordAccumulator {
 
     /// `RecordAccumulator.ready`: nodes with a partition whose first batch is full, has lingered, or
     /// must go, and does not back off.
-    pub(super) fn ready(&mut self, now: Nanos) -> ReadyCheck {
+    pub(super) fn ready(&mut self, now: Nanos, metadata: &Metadata) -> ReadyCheck {
+        self.update_load(metadata);
         let mut check = ReadyCheck {
             nodes: Vec::new(),
             next: Nanos::MAX,
@@ -222,6 +311,77 @@ impl RecordAccumulator {
             }
         }
         check
+    }
+
+    /// The part of `RecordAccumulator.partitionReady` that adaptive partitioning needs: how many batches
+    /// wait for each partition of a topic. Not before each of its partitions had one.
+    fn update_load(&mut self, metadata: &Metadata) {
+        for (name, topic) in &mut self.by_topic {
+            if !topic.partitioner.is_used() {
+                continue;
+            }
+            let all = topic.partitions.len();
+            let count = metadata.partition_count(name).unwrap_or(0);
+            let adapts = self.adaptive_partitioning && all as i32 >= count;
+            let queues = adapts.then(|| {
+                let with_queues = topic.partitions.iter().filter_map(|(partition, index)| {
+                    let state = &self.partitions[*index];
+                    let leader = state.leader.leader?;
+                    let latency = self.node_latencies.iter().find(|l| l.node == leader);
+                    let late = latency.is_some_and(|l| {
+                        l.ready_at.saturating_sub(l.drained_at) > self.availability_timeout
+                    });
+                    let waiting = state.deque.len();
+                    (waiting == 0 || !late).then_some((*partition, waiting))
+                });
+                with_queues.collect()
+            });
+            topic.partitioner.update_load(queues, all);
+        }
+    }
+
+    /// `RecordAccumulator.updateNodeLatencyStats`: the node has batches, and takes them or not.
+    pub(super) fn update_node_latency(&mut self, node: NodeId, now: Nanos, can_drain: bool) {
+        if self.availability_timeout == 0 {
+            return;
+        }
+        let known = self.node_latencies.iter().position(|l| l.node == node);
+        let at = known.unwrap_or_else(|| {
+            self.node_latencies.push(NodeLatency {
+                node,
+                drained_at: now,
+                ready_at: now,
+            });
+            self.node_latencies.len() - 1
+        });
+        let latency = &mut self.node_latencies[at];
+        latency.ready_at = now;
+        if can_drain {
+            latency.drained_at = now;
+        }
+    }
+
+    /// `RecordAccumulator.splitAndReenqueue`: the parts of a batch that was too large take its place.
+    /// Their memory is not of `buffer.memory`. Returns how many there are.
+    pub(super) fn split(
+        &mut self,
+        id: BatchId,
+        mut transactions: Option<&mut TransactionManager>,
+    ) -> usize {
+        let parts = self.batches.get(id).split(self.batch_size);
+        let count = parts.len();
+        self.incomplete += count;
+        for part in parts.into_iter().rev() {
+            let partition = part.partition;
+            let part = self.batches.insert(part);
+            if let Some(transactions) = transactions.as_deref_mut() {
+                transactions.add_in_flight(part, &self.batches);
+                self.insert_in_sequence_order(part);
+            } else {
+                self.partitions[partition].deque.push_front(part);
+            }
+        }
+        count
     }
 
     /// `RecordAccumulator.drainBatchesForOneNode`: at most one batch per partition, beginning where
@@ -294,21 +454,25 @@ impl RecordAccumulator {
         let backoff = self.retry_backoff;
         let batch = self.batches.get_mut(id);
         batch.reenqueued(now, &backoff, rng);
-        let sequence = batch.base_sequence;
-        let deque = &mut self.partitions[batch.partition].deque;
-        let at = if in_sequence_order {
-            assert_ne!(sequence, NO_SEQUENCE, "re-enqueued without a sequence");
-            let batches = &self.batches;
-            deque
-                .iter()
-                .take_while(|other| {
-                    let other = batches.get(**other);
-                    other.has_sequence() && other.base_sequence < sequence
-                })
-                .count()
+        let partition = batch.partition;
+        if in_sequence_order {
+            self.insert_in_sequence_order(id);
         } else {
-            0
-        };
+            self.partitions[partition].deque.push_front(id);
+        }
+    }
+
+    fn insert_in_sequence_order(&mut self, id: BatchId) {
+        let batch = self.batches.get(id);
+        let sequence = batch.base_sequence;
+        assert_ne!(sequence, NO_SEQUENCE, "re-enqueued without a sequence");
+        let batches = &self.batches;
+        let deque = &mut self.partitions[batch.partition].deque;
+        let before = deque.iter().take_while(|other| {
+            let other = batches.get(**other);
+            other.has_sequence() && other.base_sequence < sequence
+        });
+        let at = before.count();
         deque.insert(at, id);
     }
 

@@ -3,12 +3,16 @@
 //! The records are encoded as they are appended. A batch that is numbered anew after its first
 //! drain (`MemoryRecordsBuilder.reopenAndRewriteProducerState`) gets a patched copy of its bytes.
 //!
-//! NOT modelled: compression, record headers, log append time, splitting of batches that the broker
-//! finds too large (`ProducerBatch.split`).
+//! A batch that the broker finds too large is split ([`ProducerBatch::split`]): its parts keep its age
+//! and share its sequence numbers out among them.
+//!
+//! NOT modelled: compression, record headers, log append time.
 
 use crate::env::Stream;
 use crate::ids::*;
-use crate::log::batch::{HEADER_BYTES, NO_SEQUENCE, set_producer_state};
+use crate::log::batch::{
+    HEADER_BYTES, NO_SEQUENCE, increment_sequence, records, set_producer_state,
+};
 use crate::log::record::BatchBuilder;
 use crate::time::Nanos;
 use bytes::Bytes;
@@ -63,6 +67,10 @@ pub(super) struct ProducerBatch {
     encoded: Option<Bytes>,
     /// Memory allocated for the batch; no record is added past it, but for the first.
     pub capacity: usize,
+    /// `isSplitBatch`: its memory is not of `buffer.memory`.
+    pub is_split: bool,
+    /// `maxRecordSize`, as [`size_upper_bound`] estimates it.
+    max_record_size: usize,
     pub producer: ProducerIdAndEpoch,
     pub base_sequence: i32,
     /// `ProducerBatch.sequenceHasBeenReset`: from a rewrite until the next drain.
@@ -92,6 +100,8 @@ impl ProducerBatch {
             )),
             encoded: None,
             capacity,
+            is_split: false,
+            max_record_size: 0,
             producer: ProducerIdAndEpoch::NONE,
             base_sequence: NO_SEQUENCE,
             reopened: false,
@@ -109,10 +119,20 @@ impl ProducerBatch {
         record: &ProducerRecord,
         timestamp: i64,
     ) -> bool {
+        let (key, value) = (record.key.as_deref(), Some(&record.value[..]));
+        self.try_append_parts(call, key, value, timestamp)
+    }
+
+    fn try_append_parts(
+        &mut self,
+        call: CallId,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) -> bool {
         let Some(builder) = self.builder.as_mut().filter(|_| !self.closed) else {
             return false;
         };
-        let (key, value) = (record.key.as_deref(), Some(&record.value[..]));
         // The first record always fits: the buffer was allocated for it.
         if !self.calls.is_empty() {
             let size = builder.record_size(timestamp, key, value, &[]);
@@ -122,7 +142,47 @@ impl ProducerBatch {
         }
         builder.append(timestamp, key, value, &[]);
         self.calls.push(call);
+        self.max_record_size = self.max_record_size.max(parts_upper_bound(key, value));
         true
+    }
+
+    /// `ProducerBatch.split`: batches of at most so many bytes, or of one record. They count as never
+    /// sent, as old as this one. The first split of a batch is by `batch.size`; a part that is still
+    /// too large is halved (KAFKA-8350: before 4.2 it was split by `batch.size` again, for ever where
+    /// the topic takes less than that, until `delivery.timeout.ms`).
+    pub(super) fn split(&self, batch_size: usize) -> Vec<ProducerBatch> {
+        let encoded = self.encoded.as_ref().expect("only what was sent is split");
+        let target = match self.is_split {
+            true => self.max_record_size.max(encoded.len() / 2),
+            false => batch_size,
+        };
+        let mut parts: Vec<ProducerBatch> = Vec::new();
+        let records = records(encoded).expect("encoded here");
+        for (record, call) in records.zip(&self.calls) {
+            let record = record.expect("encoded here");
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            if let Some(last) = parts.last_mut() {
+                if last.try_append_parts(*call, key, value, record.timestamp) {
+                    continue;
+                }
+                last.close_for_appends();
+            }
+            let capacity = parts_upper_bound(key, value).max(target);
+            let mut part = ProducerBatch::new(self.partition, self.serial, capacity, self.created);
+            part.is_split = true;
+            let fits = part.try_append_parts(*call, key, value, record.timestamp);
+            assert!(fits, "the first record always fits");
+            parts.push(part);
+        }
+        let mut sequence = self.base_sequence;
+        for part in &mut parts {
+            part.close_for_appends();
+            if self.has_sequence() {
+                part.set_producer_state(self.producer, sequence);
+                sequence = increment_sequence(sequence, part.record_count());
+            }
+        }
+        parts
     }
 
     /// `MemoryRecordsBuilder.isFull`.
@@ -234,13 +294,13 @@ impl ProducerBatch {
 
 /// `AbstractRecords.estimateSizeInBytesUpperBound` for one record in a batch of its own.
 pub(super) fn size_upper_bound(record: &ProducerRecord) -> usize {
-    let key = record
-        .key
-        .as_ref()
-        .map_or(1, |k| varint_size(k.len()) + k.len());
-    let value = varint_size(record.value.len()) + record.value.len();
+    parts_upper_bound(record.key.as_deref(), Some(&record.value))
+}
+
+fn parts_upper_bound(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
+    let size = |bytes: Option<&[u8]>| bytes.map_or(1, |b| varint_size(b.len()) + b.len());
     let headers = 1;
-    HEADER_BYTES + MAX_RECORD_OVERHEAD + key + value + headers
+    HEADER_BYTES + MAX_RECORD_OVERHEAD + size(key) + size(value) + headers
 }
 
 /// `ByteUtils.sizeOfVarint` of a length: zigzag doubles it.

@@ -9,13 +9,15 @@
 //! single thread that blocks in `send` does. `max.block.ms` counts from the call.
 //!
 //! Where librdkafka differs: it queues by message count and size instead of `buffer.memory`, never
-//! blocks, orders retries by message id, and makes a lost sequence a fatal error (P21).
+//! blocks, orders retries by message id, fails a batch that is too large instead of splitting it, and
+//! makes a lost sequence a fatal error (P21).
 //!
-//! NOT modelled: partitioners, serializers, interceptors, transactions, `close` with a timeout,
-//! compression, splitting of batches that are too large.
+//! NOT modelled: `partitioner.class`, serializers, interceptors, transactions, `close` with a timeout,
+//! compression.
 
 mod accumulator;
 mod batch;
+mod partitioner;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ mod transaction_manager;
 
 use self::accumulator::{Appended, RecordAccumulator};
 use self::batch::{BatchId, size_upper_bound};
+use self::partitioner::partition_for_key;
 use self::transaction_manager::{State, TransactionManager};
 use super::metadata::Metadata;
 use super::network::{NetworkClient, NetworkConfig};
@@ -78,11 +81,12 @@ pub struct Producer {
     next_ready_check: Nanos,
     /// The earliest timer outstanding.
     armed: Nanos,
+    bug: Option<Bug>,
 }
 
 impl Producer {
-    /// A producer that begins at `bootstrap`. No bug can be planted in it so far.
-    pub fn new(config: ProducerConfig, bootstrap: Vec<NodeId>, _bug: Option<Bug>) -> Producer {
+    /// A producer that begins at `bootstrap`. Of the bugs, [`Bug::ReorderInflight1`] concerns it.
+    pub fn new(config: ProducerConfig, bootstrap: Vec<NodeId>, bug: Option<Bug>) -> Producer {
         let network = NetworkConfig {
             request_timeout_ms: config.request_timeout_ms,
             reconnect_backoff_ms: config.reconnect_backoff_ms,
@@ -113,6 +117,7 @@ impl Producer {
             produce_requests_in_flight: 0,
             next_ready_check: Nanos::MAX,
             armed: Nanos::MAX,
+            bug,
             config,
         }
     }
@@ -137,21 +142,11 @@ impl Producer {
             env.reply(call, Reply::Sent(Err(ClientError::Closed)));
             return;
         }
-        // ensureValidRecordSize
-        let size = size_upper_bound(&record);
-        let max_request_size = usize::try_from(self.config.max_request_size).unwrap_or(0);
-        for limit in [max_request_size, self.accumulator.memory()] {
-            if size > limit {
-                let error = ClientError::RecordTooLarge { size, limit };
-                env.reply(call, Reply::Sent(Err(error)));
-                return;
-            }
-        }
         self.network.metadata.add_topic(&record.topic);
         if self.blocked.is_empty() {
             match self.try_send(call, &record, env) {
-                Some(Appended::Done { wake: true }) => return self.run(env),
-                Some(Appended::Done { wake: false }) => return,
+                Some(Appended::Done { wake: true, .. }) => return self.run(env),
+                Some(Appended::Done { wake: false, .. }) => return,
                 Some(Appended::NoMemory) | None => {}
             }
         }
@@ -172,21 +167,48 @@ impl Producer {
         env: &mut Env<'_>,
     ) -> Option<Appended> {
         let metadata = &self.network.metadata;
-        if !metadata.has_partition(&record.topic, record.partition) {
-            return None;
-        }
-        if let Some(State::Fatal(code)) = self.transactions.as_ref().map(|t| t.state) {
-            let error = ClientError::Broker(code);
+        let partition = match record.partition {
+            Some(named) if metadata.has_partition(&record.topic, named) => Some(named),
+            Some(_) => return None,
+            None => {
+                let count = metadata.partition_count(&record.topic)?;
+                let key = record.key.as_ref();
+                key.filter(|_| !self.config.partitioner_ignore_keys)
+                    .map(|key| partition_for_key(key, count))
+            }
+        };
+        if let Some(error) = self.refusal(record) {
             env.reply(call, Reply::Sent(Err(error)));
-            return Some(Appended::Done { wake: false });
+            return Some(Appended::Done {
+                wake: false,
+                new_batch: false,
+            });
         }
         let when = (env.now, env.wall_ms.max(0));
-        let appended = self.accumulator.append(call, record, when, metadata);
+        let appended = self
+            .accumulator
+            .append(call, record, partition, when, metadata, env.rng);
         if let Appended::Done { .. } = appended {
             self.pending += 1;
             env.reply(call, Reply::Accepted);
         }
         Some(appended)
+    }
+
+    /// Why a record cannot be sent at all: `ensureValidRecordSize`, which comes after the wait for
+    /// metadata, and `TransactionManager.maybeFailWithError`.
+    fn refusal(&self, record: &ProducerRecord) -> Option<ClientError> {
+        let size = size_upper_bound(record);
+        let max_request_size = usize::try_from(self.config.max_request_size).unwrap_or(0);
+        for limit in [max_request_size, self.accumulator.memory()] {
+            if size > limit {
+                return Some(ClientError::RecordTooLarge { size, limit });
+            }
+        }
+        match self.transactions.as_ref().map(|t| t.state) {
+            Some(State::Fatal(code)) => Some(ClientError::Broker(code)),
+            _ => None,
+        }
     }
 
     /// Lets blocked sends go on, in order, and fails those past `max.block.ms`.

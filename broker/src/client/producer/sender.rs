@@ -5,12 +5,15 @@
 //! expire what is too old, and send. A batch that is drained and expires in the same pass is still
 //! sent, as in Kafka: its callback has failed and the broker may have it.
 //!
-//! A batch with more than one record that the broker finds too large fails; Kafka splits it.
+//! A batch with more than one record that the broker finds too large is split and its parts are sent in
+//! its place, which does not count as a retry (KIP-126). The old batch leaves everything that it was in
+//! before its parts enter (KAFKA-8325: it stayed in flight, expired, and its memory was freed twice).
 
 use super::accumulator::RecordAccumulator;
 use super::batch::{BatchId, ProducerIdAndEpoch};
 use super::transaction_manager::State;
 use super::{Producer, Tag};
+use crate::bug::Bug;
 use crate::config::Acks;
 use crate::env::Env;
 use crate::fact::Fact;
@@ -157,7 +160,7 @@ impl Producer {
     /// `Sender.sendProducerData`.
     fn send_producer_data(&mut self, env: &mut Env<'_>) -> bool {
         self.accumulator.refresh_leaders(&self.network.metadata);
-        let check = self.accumulator.ready(env.now);
+        let check = self.accumulator.ready(env.now, &self.network.metadata);
         if check.unknown_leader {
             self.network.metadata.request_update(false);
         }
@@ -165,7 +168,9 @@ impl Producer {
         let max_size = usize::try_from(self.config.max_request_size).unwrap_or(0);
         let mut drained = Vec::new();
         for node in check.nodes {
-            if !self.network.ready(Link::Data(node), env) {
+            let ready = self.network.ready(Link::Data(node), env);
+            self.accumulator.update_node_latency(node, env.now, ready);
+            if !ready {
                 continue;
             }
             let transactions = self.transactions.as_mut();
@@ -176,8 +181,10 @@ impl Producer {
                 let partition = self.accumulator.batches.get(*id).partition;
                 let partition = &mut self.accumulator.partitions[partition];
                 partition.in_flight.push(*id);
-                // guaranteeMessageOrder
-                partition.muted = self.config.max_in_flight_requests_per_connection == 1;
+                // guaranteeMessageOrder: the request may be on a connection to an earlier leader, so
+                // the limit of each connection is not enough (KAFKA-3197).
+                partition.muted = self.config.max_in_flight_requests_per_connection == 1
+                    && self.bug != Some(Bug::ReorderInflight1);
             }
             if !batches.is_empty() {
                 drained.push((node, batches));
@@ -292,7 +299,10 @@ impl Producer {
         let batch = self.accumulator.batches.get_mut(id);
         batch.in_request = false;
         let partition = batch.partition;
-        if answer.error.is_none() {
+        let splits = batch.record_count() > 1 && !batch.done;
+        if answer.error == ErrorCode::MessageTooLarge && splits {
+            self.split_batch(id);
+        } else if answer.error.is_none() {
             self.succeed_batch(id, answer.base_offset, env);
         } else {
             if self.can_retry(id, &answer, env.now) {
@@ -313,6 +323,23 @@ impl Producer {
         }
         self.accumulator.partitions[partition].muted = false;
         self.release(id);
+    }
+
+    /// `Sender.completeBatch` for a batch of several records that is too large.
+    fn split_batch(&mut self, id: BatchId) {
+        let batch = self.accumulator.batches.get(id);
+        let (partition, serial) = (batch.partition, batch.serial);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.remove_in_flight(partition, id);
+        }
+        self.remove_from_in_flight(id);
+        let parts = self.accumulator.split(id, self.transactions.as_mut());
+        self.accumulator.batches.get_mut(id).done = true;
+        self.accumulator.deallocate(id);
+        // Whoever waits for the batch waits for its parts.
+        for flush in self.flushes.iter_mut().filter(|f| serial < f.before) {
+            flush.remaining += parts - 1;
+        }
     }
 
     /// `Sender.canRetry`.

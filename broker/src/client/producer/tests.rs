@@ -10,6 +10,10 @@ use crate::time::MILLIS;
 use crate::wire::*;
 use bytes::Bytes;
 
+mod order;
+mod partitioning;
+mod splitting;
+
 fn config() -> ProducerConfig {
     ProducerConfig {
         acks: Acks::All,
@@ -28,6 +32,9 @@ fn config() -> ProducerConfig {
         max_request_size: 1 << 20,
         max_in_flight_requests_per_connection: 5,
         metadata_max_age_ms: 300_000,
+        partitioner_ignore_keys: false,
+        partitioner_adaptive_partitioning_enable: true,
+        partitioner_availability_timeout_ms: 0,
         socket_connection_setup_timeout_ms: 10_000,
         socket_connection_setup_timeout_max_ms: 30_000,
     }
@@ -56,7 +63,7 @@ fn start(config: ProducerConfig, partitions: usize) -> Harness<Producer> {
 fn send(world: &mut Harness<Producer>, partition: i32, value: &str) -> CallId {
     world.call(Call::Send(ProducerRecord {
         topic: topic(),
-        partition,
+        partition: Some(partition),
         key: None,
         value: Bytes::copy_from_slice(value.as_bytes()),
     }))
@@ -210,21 +217,6 @@ fn a_disconnect_is_retried_with_the_same_sequence() {
 }
 
 #[test]
-fn without_idempotence_a_disconnect_reverses_the_batches_in_flight() {
-    let mut world = start(plain(), 1);
-    for value in ["a", "b", "c"] {
-        send_alone(&mut world, value);
-    }
-    assert_eq!(world.count(ApiKey::Produce), 3);
-    world.reset_connections(NodeId(0));
-    world.run_ms(1_000);
-    let order: Vec<_> = (0..3)
-        .flat_map(|_| values(&world.take(ApiKey::Produce)))
-        .collect();
-    assert_eq!(order, ["c", "b", "a"], "P12");
-}
-
-#[test]
 fn with_idempotence_batches_are_retried_in_order_one_at_a_time() {
     let mut world = start(config(), 1);
     for value in ["a", "b", "c"] {
@@ -263,35 +255,6 @@ fn no_more_requests_in_flight_than_allowed() {
     let request = world.take(ApiKey::Produce);
     answer(&mut world, &request, ErrorCode::None, 1);
     assert_eq!(world.count(ApiKey::Produce), 2);
-}
-
-#[test]
-fn one_in_flight_request_keeps_the_order_without_idempotence() {
-    let mut world = start(
-        ProducerConfig {
-            max_in_flight_requests_per_connection: 1,
-            ..plain()
-        },
-        1,
-    );
-    for value in ["a", "b", "c"] {
-        send_alone(&mut world, value);
-    }
-    let mut order = Vec::new();
-    let request = world.take(ApiKey::Produce);
-    assert_eq!(world.count(ApiKey::Produce), 0, "muted");
-    answer(&mut world, &request, ErrorCode::NotEnoughReplicas, -1);
-    for _ in 0..4 {
-        world.run_ms(200);
-        if world.count(ApiKey::Produce) == 0 {
-            break;
-        }
-        let request = world.take(ApiKey::Produce);
-        assert_eq!(world.count(ApiKey::Produce), 0);
-        order.extend(values(&request));
-        answer(&mut world, &request, ErrorCode::None, 1);
-    }
-    assert_eq!(order.concat(), "abc");
 }
 
 #[test]
@@ -445,7 +408,7 @@ fn a_topic_that_does_not_appear_fails_after_max_block_and_one_that_does_is_sent_
 }
 
 #[test]
-fn out_of_order_sequence_bumps_the_epoch_and_goes_on_without_telling_anybody() {
+fn p21_out_of_order_sequence_bumps_the_epoch_and_goes_on_without_telling_anybody() {
     let mut world = start(config(), 1);
     let calls = ["a", "b", "c"].map(|v| send_alone(&mut world, v));
     let requests = [(); 3].map(|()| world.take(ApiKey::Produce));
@@ -502,62 +465,6 @@ fn duplicate_sequence_is_a_success_without_offset() {
     let request = world.take(ApiKey::Produce);
     answer(&mut world, &request, ErrorCode::DuplicateSequenceNumber, -1);
     assert_eq!(fate(&world, call), Some(Ok(-1)));
-}
-
-#[test]
-fn after_a_retried_batch_expired_nothing_follows_until_the_epoch_is_bumped() {
-    let mut world = start(
-        ProducerConfig {
-            request_timeout_ms: 60_000,
-            ..config()
-        },
-        1,
-    );
-    let a = send_alone(&mut world, "a");
-    world.run_ms(11_900);
-    let b = send_alone(&mut world, "b");
-    let (first, second) = (world.take(ApiKey::Produce), world.take(ApiKey::Produce));
-    assert_eq!(sequence(&second), (0, 2));
-    // It waits for its retry when it expires, and the broker may have it.
-    answer(
-        &mut world,
-        &first,
-        ErrorCode::NotEnoughReplicasAfterAppend,
-        -1,
-    );
-    world.run_ms(79);
-    assert_eq!(world.count(ApiKey::Produce), 0);
-    world.run_ms(20);
-    assert!(matches!(
-        fate(&world, a),
-        Some(Err(ClientError::Timeout(_)))
-    ));
-    let c = send_alone(&mut world, "c");
-    assert_eq!(
-        world.count(ApiKey::Produce),
-        0,
-        "the sequence is unresolved"
-    );
-    // The broker lost sequence 1, so it refuses 2, the one behind the unresolved gap.
-    answer(&mut world, &second, ErrorCode::OutOfOrderSequenceNumber, -1);
-    world.run_ms(1_000);
-    let request = world.take(ApiKey::Produce);
-    assert_eq!(
-        (values(&request), sequence(&request)),
-        (vec!["b".to_string()], (1, 0))
-    );
-    answer(&mut world, &request, ErrorCode::None, 1);
-    world.run_ms(10);
-    let request = world.take(ApiKey::Produce);
-    assert_eq!(
-        (values(&request), sequence(&request)),
-        (vec!["c".to_string()], (1, 1))
-    );
-    answer(&mut world, &request, ErrorCode::None, 2);
-    assert_eq!(
-        (fate(&world, b), fate(&world, c)),
-        (Some(Ok(1)), Some(Ok(2)))
-    );
 }
 
 #[test]

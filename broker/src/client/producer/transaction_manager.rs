@@ -154,7 +154,14 @@ impl TransactionManager {
         let entry = self.entry(partition);
         batch.set_producer_state(producer, entry.next_sequence);
         entry.next_sequence = increment_sequence(entry.next_sequence, batch.record_count());
-        let key = order(batches.get(id));
+        self.add_in_flight(id, batches);
+    }
+
+    /// `addInFlightBatch`.
+    pub(super) fn add_in_flight(&mut self, id: BatchId, batches: &Batches) {
+        let batch = batches.get(id);
+        let entry = self.entry(batch.partition);
+        let key = order(batch);
         let at = entry
             .in_flight
             .partition_point(|other| order(batches.get(*other)) < key);
@@ -182,7 +189,8 @@ impl TransactionManager {
         }
     }
 
-    fn remove_in_flight(&mut self, partition: usize, id: BatchId) {
+    /// `removeInFlightBatch`.
+    pub(super) fn remove_in_flight(&mut self, partition: usize, id: BatchId) {
         self.entry(partition).in_flight.retain(|other| *other != id);
     }
 

@@ -84,6 +84,30 @@ pub(super) const PROPERTIES: &[Property] = &[
         "300000",
         "How old the producer's view of the leaders may become before it asks again without a reason.",
     ),
+    boolean(
+        Scope::Producer,
+        "partitioner.adaptive.partitioning.enable",
+        "true",
+        (
+            "ProducerConfig",
+            "Whether a record without a partition and a key goes less often to a partition with a longer queue.",
+        ),
+    ),
+    number(
+        "partitioner.availability.timeout.ms",
+        Kind::Long(0),
+        "0",
+        "How long a node may take nothing before adaptive partitioning leaves out its partitions; 0 for ever.",
+    ),
+    boolean(
+        Scope::Producer,
+        "partitioner.ignore.keys",
+        "false",
+        (
+            "ProducerConfig",
+            "Whether a record without a partition is placed as if it had no key.",
+        ),
+    ),
     number(
         "reconnect.backoff.max.ms",
         Kind::Long(0),
