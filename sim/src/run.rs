@@ -7,9 +7,10 @@
 
 use crate::attribution::Attribution;
 use crate::check::min_isr::MinIsr;
+use crate::check::order::Order;
 use crate::check::verdict::{judge, messages_in};
 use crate::cluster::{Cluster, TOPIC};
-use crate::event::{ClientEvent, Event, EventKind, MessageId};
+use crate::event::{ClientEvent, Event, EventKind, FaultEvent, MessageId};
 use crate::fault::{Family, Timeouts};
 use crate::history::{AppendedAt, History};
 use crate::host::host;
@@ -91,6 +92,8 @@ struct Run<'a> {
     injector: Injector,
     history: History,
     min_isr: MinIsr,
+    /// Where the producers promise it.
+    order: Option<Order>,
     marks: Marks,
     anomalies: Vec<Anomaly>,
     events: Vec<Event>,
@@ -128,7 +131,9 @@ impl<'a> Run<'a> {
             .unwrap_or_else(|e| panic!("spec with invalid timeouts: {e}"));
         let family = Family::from_name(&spec.family)
             .unwrap_or_else(|| panic!("spec with the unknown family {}", spec.family));
-        let acks = ProducerConfig::from_properties(&spec.properties.producer).map(|c| c.acks);
+        let producer = ProducerConfig::from_properties(&spec.properties.producer)
+            .unwrap_or_else(|e| panic!("spec with invalid producer properties: {e}"));
+        let in_order = producer.max_in_flight_requests_per_connection == 1;
         Run {
             spec,
             world,
@@ -136,6 +141,7 @@ impl<'a> Run<'a> {
             injector: Injector::new(spec.plan.clone()),
             history: History::new(spec.applications.producers),
             min_isr: MinIsr::default(),
+            order: in_order.then(Order::default),
             marks: Marks::default(),
             anomalies: Vec::new(),
             events: Vec::with_capacity(EVENTS_EXPECTED),
@@ -144,7 +150,7 @@ impl<'a> Run<'a> {
             phase: Phase::Starting,
             family,
             timeouts,
-            acks_0: acks == Ok(Acks::None),
+            acks_0: producer.acks == Acks::None,
             positions_fixed: Vec::new(),
             finished_producers: 0,
             quiet_ticks: 0,
@@ -209,7 +215,7 @@ impl<'a> Run<'a> {
             match &event.kind {
                 EventKind::Fact(fact) => self.see_fact(event, fact),
                 EventKind::Client(client) => self.see_client(event, client),
-                EventKind::Fault(_) => {}
+                EventKind::Fault(fault) => self.see_fault(event.node, fault),
             }
             if under_load {
                 self.injector.see(event, &self.cluster, &self.world);
@@ -239,6 +245,10 @@ impl<'a> Run<'a> {
                         leader_epoch: *leader_epoch,
                         offset,
                     };
+                    if let Some(order) = &mut self.order {
+                        self.anomalies
+                            .extend(order.appended(self.history.message(id)));
+                    }
                     self.history.appended(id, append);
                 }
             }
@@ -250,6 +260,16 @@ impl<'a> Run<'a> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn see_fault(&mut self, node: NodeId, fault: &FaultEvent) {
+        let producer = node.0.checked_sub(NodeId::FIRST_CLIENT);
+        let producer = producer.filter(|n| *n < self.spec.applications.producers);
+        if let (Some(order), FaultEvent::Killed, Some(producer)) =
+            (&mut self.order, fault, producer)
+        {
+            order.killed(producer, self.history.next_sequence(producer));
         }
     }
 
