@@ -14,11 +14,13 @@ use crate::fact::Fact;
 use crate::group::{OFFSETS_TOPIC, OffsetsCoordinator};
 use crate::ids::*;
 use crate::lifecycle::{Lifecycle, Step};
+use crate::log::clean_shutdown::take_clean_shutdown;
 use crate::quorum::observer::Observer;
 use crate::replica::ReplicaManager;
 use crate::replica::alter_partition::{AlterPartitionManager, Item};
 use crate::replica::manager::Upcall;
 use crate::replica::purgatory::Asker;
+use crate::shutdown::Stage;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
 use crate::wire::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +39,7 @@ mod timer {
     pub const FORWARDING_CHANNEL: u64 = 9 << KIND;
     pub const COMMIT: u64 = 10 << KIND;
     pub const TASK: u64 = 11 << KIND;
+    pub const SHUTDOWN: u64 = 12 << KIND;
 
     pub fn split(token: u64) -> (u64, u64) {
         let low = (1 << KIND) - 1;
@@ -46,7 +49,7 @@ mod timer {
 
 /// Recurring work of `KafkaScheduler`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Task {
+pub(crate) enum Task {
     /// `isr-expiration`
     IsrExpiration,
     /// `highwatermark-checkpoint`
@@ -73,7 +76,7 @@ const TASK_COST: Nanos = 50 * MICROS;
 
 /// A connection that somebody opened to this broker.
 #[derive(Debug, Default)]
-struct Accepted {
+pub(crate) struct Accepted {
     /// Requests that wait until the one before them is answered.
     backlog: VecDeque<(i32, Request)>,
     muted: bool,
@@ -96,15 +99,17 @@ pub(crate) struct Run {
     pub(crate) image: MetadataImage,
     pub(crate) replicas: ReplicaManager,
     pub(crate) offsets: OffsetsCoordinator,
-    lifecycle: Lifecycle,
+    pub(crate) lifecycle: Lifecycle,
     alter_partition: AlterPartitionManager,
     observer: Observer,
     forwarding: Channel,
-    accepted: BTreeMap<ConnId, Accepted>,
-    requests: VecDeque<(Asker, Request)>,
-    metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
-    tasks: VecDeque<Task>,
+    pub(crate) accepted: BTreeMap<ConnId, Accepted>,
+    pub(crate) requests: VecDeque<(Asker, Request)>,
+    pub(crate) metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
+    pub(crate) tasks: VecDeque<Task>,
     serving: bool,
+    /// How far an orderly shutdown has come.
+    pub(crate) shutdown: Option<Stage>,
     /// Empty between steps; kept to spare allocations.
     upcalls: Vec<Upcall>,
     /// Next producer id and the end of the block it is from.
@@ -138,6 +143,11 @@ impl Broker {
         self.run.as_ref().map(|run| &run.offsets)
     }
 
+    /// The epoch of its registration, -1 before.
+    pub fn epoch(&self) -> BrokerEpoch {
+        self.run.as_ref().map_or(-1, |run| run.lifecycle.epoch())
+    }
+
     /// Whether it is registered and unfenced, as far as it knows.
     pub fn is_running(&self) -> bool {
         self.run
@@ -147,16 +157,28 @@ impl Broker {
 
     fn start(&mut self, env: &mut Env<'_>) {
         let kinds = (timer::FETCHER, timer::PURGATORY);
-        let loaded = ReplicaManager::load(self.id, self.config.clone(), self.bug, kinds, env);
-        let Ok(replicas) = loaded else {
-            env.out.push(Output::Halt);
-            return;
+        let loaded = take_clean_shutdown(env.disk).and_then(|marker| {
+            let clean = marker.is_some();
+            let config = self.config.clone();
+            let replicas = ReplicaManager::load(self.id, config, self.bug, clean, kinds, env)?;
+            Ok((marker, replicas))
+        });
+        let (marker, replicas) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                env.fact(Fact::LogDirectoryOffline { error });
+                env.out.push(Output::Halt);
+                return;
+            }
         };
-        env.fact(Fact::BrokerStarted { clean: false });
+        env.fact(Fact::BrokerStarted {
+            clean: marker.is_some(),
+        });
         let controller = self.controller;
         let lifecycle = Lifecycle::new(
             self.id,
             &self.config,
+            marker.unwrap_or(-1),
             controller,
             TimerToken(timer::LIFECYCLE_CHANNEL),
             TimerToken(timer::LIFECYCLE),
@@ -187,6 +209,7 @@ impl Broker {
             metadata: VecDeque::new(),
             tasks: VecDeque::new(),
             serving: false,
+            shutdown: None,
             upcalls: Vec::new(),
             producer_ids: (0, 0),
         };
@@ -211,8 +234,14 @@ impl Process for Broker {
 
 impl Run {
     fn step(&mut self, input: Input, env: &mut Env<'_>) {
+        if self.is_draining() {
+            self.drain(input, env);
+            self.go_on_with_shutdown(env);
+            return;
+        }
         match input {
             Input::Start => unreachable!("started already"),
+            Input::Shutdown => self.begin_shutdown(TimerToken(timer::SHUTDOWN), env),
             Input::Accepted(conn, _) => {
                 self.accepted.insert(conn, Accepted::default());
             }
@@ -239,6 +268,7 @@ impl Run {
             }
             self.upcalls = upcalls;
         }
+        self.go_on_with_shutdown(env);
     }
 
     // ---- connections ------------------------------------------------------------------------
@@ -340,6 +370,7 @@ impl Run {
                 Step::Nothing => {}
                 Step::Registered(epoch) => self.replicas.set_broker_epoch(epoch),
                 Step::CaughtUp => self.start_serving(env),
+                Step::MayShutDown => self.stop_serving(env),
             }
         } else if self.alter_partition.owns(conn) {
             self.isr_answers(correlation, response, env);
@@ -533,6 +564,7 @@ impl Run {
                 let answers = self.offsets.expire(env);
                 self.answer_all(answers, env);
             }
+            timer::SHUTDOWN => self.stop_serving(env),
             timer::TASK => {
                 self.tasks.push_back(TASKS[low as usize]);
                 env.serve(Queue::Scheduler, TASK_COST);
@@ -564,6 +596,7 @@ impl Run {
                     self.schedule(task, false, env);
                 }
             }
+            Queue::LogDirFailureHandler => self.replicas.handle_log_directory_failure(env),
             Queue::Controller => panic!("a broker is no controller"),
         }
     }

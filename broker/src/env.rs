@@ -43,6 +43,8 @@ pub enum Queue {
     Controller,
     /// The group coordinator's loader and event loop.
     Coordinator,
+    /// `LogDirFailureHandler`: takes up what `LogDirFailureChannel` holds.
+    LogDirFailureHandler,
 }
 
 impl Queue {
@@ -62,6 +64,7 @@ impl Queue {
             Queue::MetadataPublisher => 2,
             Queue::Controller => 3,
             Queue::Coordinator => 4,
+            Queue::LogDirFailureHandler => 5,
             Queue::ReplicaFetcher(id) => 16 + id as u64,
         }
     }
@@ -101,6 +104,8 @@ pub enum Input {
     Call(CallId, Call),
     /// What an operator asks of the controller.
     Admin(AdminCommand),
+    /// SIGTERM: the process ends in order, with `Output::Halt`.
+    Shutdown,
 }
 
 /// What a process hands to the world.

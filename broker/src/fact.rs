@@ -1,6 +1,7 @@
 //! Facts: every change that matters, typed. History, marks, invariants, attribution and the story
 //! read this one stream, and nothing else of a process.
 
+use crate::disk::DiskError;
 use crate::ids::*;
 use crate::wire::ErrorCode;
 use bytes::Bytes;
@@ -12,6 +13,22 @@ pub enum Fact {
     BrokerStarted {
         /// Whether the clean-shutdown marker was found.
         clean: bool,
+    },
+    /// The broker was asked to end in order.
+    ShutdownBegan {
+        /// It lets the controller move its leaderships away first.
+        controlled: bool,
+    },
+    /// The broker has written its clean-shutdown marker and ends.
+    ShutDownCleanly {
+        /// What the marker holds.
+        broker_epoch: BrokerEpoch,
+    },
+    /// The broker's only log directory failed: nothing is appended any more, and the process is about
+    /// to halt.
+    LogDirectoryOffline {
+        /// What the disk said.
+        error: DiskError,
     },
     /// A log was loaded at start-up.
     LogRecovered {

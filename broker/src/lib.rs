@@ -10,7 +10,8 @@
 //! - [`controller`] registration, fencing, elections, ISR, leader moves
 //! - [`group`] the coordinator of committed offsets
 //! - [`client`] producer and consumer engines
-//! - [`broker`] one Kafka process; [`lifecycle`] its registration and heartbeats; `requests` its APIs
+//! - [`broker`] one Kafka process; [`lifecycle`] its registration and heartbeats; `requests` its APIs;
+//!   `shutdown` its orderly end
 //! - [`config`] the catalogue of properties
 //! - [`channel`] a broker's outgoing connection
 //! - [`bug`] known bugs that can be planted
@@ -32,5 +33,8 @@ pub mod log;
 pub mod quorum;
 pub mod replica;
 mod requests;
+mod shutdown;
+#[cfg(test)]
+mod test_cluster;
 pub mod time;
 pub mod wire;

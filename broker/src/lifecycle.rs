@@ -20,6 +20,10 @@ enum State {
     Recovery,
     /// Unfenced.
     Running,
+    /// It asks the controller to let it go.
+    PendingControlledShutdown,
+    /// It may go.
+    ShuttingDown,
 }
 
 /// What a response changed.
@@ -31,6 +35,8 @@ pub enum Step {
     Registered(BrokerEpoch),
     /// It has applied all metadata up to its registration: requests may be served.
     CaughtUp,
+    /// The controller lets it go.
+    MayShutDown,
 }
 
 /// The broker's side of registration and heartbeats.
@@ -39,8 +45,13 @@ pub struct Lifecycle {
     broker: BrokerId,
     incarnation: u128,
     epoch: BrokerEpoch,
+    /// From the marker of an orderly shutdown, -1 without one (KIP-966).
+    previous_epoch: BrokerEpoch,
     state: State,
     ready_to_unfence: bool,
+    /// What follows the request in flight follows at once.
+    next_is_immediate: bool,
+    asked_to_shut_down: bool,
     failed_attempts: u32,
     heartbeat_interval: Nanos,
     session_timeout: Nanos,
@@ -50,10 +61,12 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A process that has just started.
+    /// A process that has just started; `previous_epoch` is what the one before it left in its marker of
+    /// an orderly shutdown, -1 without one.
     pub fn new(
         broker: BrokerId,
         config: &BrokerConfig,
+        previous_epoch: BrokerEpoch,
         controller: NodeId,
         channel_timer: TimerToken,
         timer: TimerToken,
@@ -64,8 +77,11 @@ impl Lifecycle {
             broker,
             incarnation,
             epoch: -1,
+            previous_epoch,
             state: State::Starting,
             ready_to_unfence: false,
+            next_is_immediate: false,
+            asked_to_shut_down: false,
             failed_attempts: 0,
             heartbeat_interval: millis(config.broker_heartbeat_interval_ms),
             session_timeout: millis(config.broker_session_timeout_ms),
@@ -106,8 +122,7 @@ impl Lifecycle {
             Request::BrokerRegistration(BrokerRegistrationRequest {
                 broker: self.broker,
                 incarnation: self.incarnation,
-                // Every end is unclean until orderly shutdowns exist.
-                previous_broker_epoch: -1,
+                previous_broker_epoch: self.previous_epoch,
             })
         } else {
             Request::BrokerHeartbeat(BrokerHeartbeatRequest {
@@ -115,13 +130,30 @@ impl Lifecycle {
                 broker_epoch: self.epoch,
                 current_metadata_offset: metadata_offset,
                 want_fence: !self.ready_to_unfence,
-                want_shut_down: false,
+                want_shut_down: self.state == State::PendingControlledShutdown,
             })
         };
         self.channel.send(request, self.session_timeout / 2, env);
     }
 
+    /// Enters controlled shutdown and says so to the controller as soon as it can.
+    ///
+    /// # Panics
+    /// Where the broker is not running.
+    pub fn begin_controlled_shutdown(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
+        assert!(self.is_running(), "only a running broker asks to be let go");
+        self.state = State::PendingControlledShutdown;
+        if self.channel.is_busy() {
+            self.next_is_immediate = true;
+        } else {
+            self.communicate_in(0, env);
+            self.on_timer(metadata_offset, env);
+        }
+    }
+
     fn communicate_in(&mut self, delay: Nanos, env: &mut Env<'_>) {
+        let immediate = std::mem::take(&mut self.next_is_immediate);
+        let delay = if immediate { 0 } else { delay };
         self.next_at = env.now + delay;
         env.timer_in(delay, self.timer);
     }
@@ -131,6 +163,7 @@ impl Lifecycle {
         let base = (100 * MILLIS) << self.failed_attempts.min(20);
         let delay = base.min(self.session_timeout);
         self.failed_attempts += 1;
+        self.next_is_immediate = false;
         let jitter = env.rng.range(98, 102);
         self.communicate_in(delay / 100 * jitter, env);
     }
@@ -201,6 +234,21 @@ impl Lifecycle {
                 self.communicate_in(self.heartbeat_interval, env);
             }
             State::Running => self.communicate_in(self.heartbeat_interval, env),
+            State::PendingControlledShutdown if r.should_shut_down => {
+                self.state = State::ShuttingDown;
+                return Step::MayShutDown;
+            }
+            State::PendingControlledShutdown => {
+                // The first answer says only that the leaderships are on their way.
+                let first = !std::mem::replace(&mut self.asked_to_shut_down, true);
+                let delay = if first {
+                    50 * MILLIS
+                } else {
+                    self.heartbeat_interval
+                };
+                self.communicate_in(delay, env);
+            }
+            State::ShuttingDown => {}
         }
         Step::Nothing
     }

@@ -52,6 +52,10 @@ impl BrokerConfig {
             producer_id_expiration_ms: read.int_ms("producer.id.expiration.ms")?,
             producer_id_expiration_check_interval_ms: read
                 .int_ms("producer.id.expiration.check.interval.ms")?,
+            controlled_shutdown_enable: read.boolean("controlled.shutdown.enable")?,
+            auto_leader_rebalance_enable: read.boolean("auto.leader.rebalance.enable")?,
+            leader_imbalance_check_interval_seconds: read
+                .long("leader.imbalance.check.interval.seconds")?,
             unclean_leader_election_interval_ms: read
                 .long("unclean.leader.election.interval.ms")?,
             fetch_max_bytes: read.int("fetch.max.bytes")?,

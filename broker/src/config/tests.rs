@@ -50,6 +50,9 @@ fn broker_defaults_are_kafkas() {
         broker_session_timeout_ms: 9_000,                     // KRaftConfigs
         broker_heartbeat_interval_ms: 2_000,                  // KRaftConfigs
         initial_broker_registration_timeout_ms: 60_000,       // KRaftConfigs
+        controlled_shutdown_enable: true,                     // ServerConfigs
+        auto_leader_rebalance_enable: true,                   // ReplicationConfigs
+        leader_imbalance_check_interval_seconds: 300,         // ReplicationConfigs
         replica_lag_time_max_ms: 30_000,                      // ReplicationConfigs
         replica_fetch_wait_max_ms: 500,                       // ReplicationConfigs
         replica_fetch_min_bytes: 1,                           // ReplicationConfigs

@@ -6,9 +6,7 @@
 //! error that refuses a request as a whole leaves at once. Periodic tasks run through the same queue
 //! at the pace of `PeriodicTaskControlManager`.
 //!
-//! Not modelled: preferred leaders are not elected by themselves every
-//! `leader.imbalance.check.interval.seconds` (`auto.leader.rebalance.enable`); requests do not expire
-//! in the queue; a metadata Fetch is served by the same queue, where Kafka has a thread of its own
+//! Not modelled: requests do not expire in the queue; a metadata Fetch is served by the same queue, where Kafka has a thread of its own
 //! for the quorum; topics are created by nobody's request, but as soon as every broker of their
 //! assignment is unfenced; dynamic settings of brokers and of the cluster; the clean shutdown of
 //! the controller itself.
@@ -42,8 +40,9 @@ const PRODUCER_ID_BLOCK: i32 = 1000;
 
 const FENCE_STALE: TimerToken = TimerToken(0);
 const ELECT_UNCLEAN: TimerToken = TimerToken(1);
+const ELECT_PREFERRED: TimerToken = TimerToken(2);
 /// Timers of waiting fetches count from here.
-const FETCH_TIMERS: u64 = 2;
+const FETCH_TIMERS: u64 = 3;
 
 /// An event in the controller's queue.
 #[derive(Debug)]
@@ -53,6 +52,8 @@ enum Work {
     FenceStaleBroker,
     /// `electUnclean`.
     ElectUncleanLeaders,
+    /// `electPreferred`, with `auto.leader.rebalance.enable`.
+    ElectPreferredLeaders,
     /// The initial topics whose brokers are all there.
     CreateTopics,
     Admin(AdminCommand),
@@ -153,6 +154,11 @@ impl Controller {
         millis(self.config.unclean_leader_election_interval_ms)
     }
 
+    fn imbalance_interval(&self) -> Nanos {
+        let seconds = self.config.leader_imbalance_check_interval_seconds;
+        millis(seconds.saturating_mul(1_000))
+    }
+
     fn start(&mut self, env: &mut Env<'_>) -> Result<(), QuorumError> {
         let (log, records) = MetadataLog::open(NodeId::FIRST_CONTROLLER as i32, env)?;
         for (offset, record) in &records {
@@ -173,6 +179,9 @@ impl Controller {
         }
         env.timer_in(self.fence_period(), FENCE_STALE);
         env.timer_in(self.unclean_interval(), ELECT_UNCLEAN);
+        if self.config.auto_leader_rebalance_enable {
+            env.timer_in(self.imbalance_interval(), ELECT_PREFERRED);
+        }
         self.maybe_create_topics(env);
         Ok(())
     }
@@ -216,6 +225,11 @@ impl Controller {
                 let records = self.rules().elect_unclean_leaders();
                 self.append(records, env)?;
                 env.timer_in(self.unclean_interval(), ELECT_UNCLEAN);
+            }
+            Work::ElectPreferredLeaders => {
+                let records = self.rules().balance_partition_leaders();
+                self.append(records, env)?;
+                env.timer_in(self.imbalance_interval(), ELECT_PREFERRED);
             }
             Work::CreateTopics => self.create_topics(env)?,
             Work::Admin(AdminCommand::MoveLeader { partition, to }) => {
@@ -615,6 +629,7 @@ impl Controller {
         match token {
             FENCE_STALE => self.enqueue(Work::FenceStaleBroker, TASK_COST, env),
             ELECT_UNCLEAN => self.enqueue(Work::ElectUncleanLeaders, TASK_COST, env),
+            ELECT_PREFERRED => self.enqueue(Work::ElectPreferredLeaders, TASK_COST, env),
             TimerToken(fetch) => self.answer_waiting(fetch, env),
         }
     }
@@ -649,6 +664,11 @@ impl Process for Controller {
             }
             Input::Admin(command) => {
                 self.enqueue(Work::Admin(command), TASK_COST, env);
+                Ok(())
+            }
+            // Its log is durable at every commit: there is nothing to put in order.
+            Input::Shutdown => {
+                env.out.push(Output::Halt);
                 Ok(())
             }
             Input::Connected(_) | Input::Serve(_) | Input::Call(..) => {

@@ -309,6 +309,22 @@ impl ReplicationControl<'_> {
         records
     }
 
+    /// `maybeBalancePartitionLeaders`: leads every partition that another replica than the preferred
+    /// one leads, as far as the preferred one may.
+    pub fn balance_partition_leaders(&self) -> Vec<MetadataRecord> {
+        let active = |r: BrokerId| self.image.is_active(r);
+        let imbalanced = self.partitions_where(|p| p.leader != p.replicas[0]);
+        let mut records = Vec::new();
+        for tp in imbalanced {
+            let partition = self.image.partition(tp).expect("listed from the image");
+            let change = PartitionChangeBuilder::new(tp, partition, &active)
+                .election(Election::Preferred)
+                .build();
+            records.extend(change.map(MetadataRecord::PartitionChange));
+        }
+        records
+    }
+
     /// The preferred replica becomes `to`, then a preferred election
     /// (`alterPartitionReassignments` with the same replicas in another order, `electLeaders`).
     pub fn move_leader(&self, tp: TopicPartition, to: BrokerId) -> Vec<MetadataRecord> {

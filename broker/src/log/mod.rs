@@ -5,6 +5,7 @@
 //! - [`epoch`] which leader epoch begins at which offset (KIP-101, KIP-279)
 //! - [`producer_state`] idempotent producers: five-batch window, sequences, epochs (KIP-98)
 //! - [`checkpoint`] Kafka's checkpoint files and their atomic replacement
+//! - [`clean_shutdown`] the marker of an orderly shutdown
 //! - [`partition_log`] one replica's log: read, truncate, high watermark, epochs
 //! - [`append`] the leader's and the follower's append with their validation
 //! - [`recovery`] loading after a clean and after an unclean end
@@ -20,6 +21,7 @@
 pub mod append;
 pub mod batch;
 pub mod checkpoint;
+pub mod clean_shutdown;
 pub mod epoch;
 pub mod flush;
 #[cfg(test)]

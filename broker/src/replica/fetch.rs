@@ -6,6 +6,7 @@
 //! read_committed below the high watermark (there are no transactions), quotas.
 
 use crate::controller::MetadataImage;
+use crate::disk::DiskError;
 use crate::env::Env;
 use crate::ids::*;
 use crate::log::{PartitionLog, ReadError};
@@ -89,6 +90,9 @@ impl ReplicaManager {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let first = result.bytes == 0;
                 let read = self.read_partition(id, ask, request, budget, first, image, env);
+                if let Err(ErrorCode::KafkaStorageError) = read {
+                    self.log_directory_failed(DiskError::Io, env);
+                }
                 let mut read = match read {
                     Ok(read) => read,
                     Err(error) => failed(ask.partition, error, self.leader_hint(id, error, image)),

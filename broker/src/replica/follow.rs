@@ -1,12 +1,12 @@
 //! What a follower does with its fetchers: ask, append, truncate (`AbstractFetcherThread.doWork`).
 
 use crate::bug::Bug;
-use crate::env::{ConnId, Env, Output, Queue};
+use crate::env::{ConnId, Env, Queue};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
 use crate::replica::fetcher::{Asked, truncation_offset};
-use crate::replica::manager::{Append, ReplicaManager};
+use crate::replica::manager::{Append, ReplicaManager, Turn};
 use crate::time::{MICROS, millis};
 use crate::wire::*;
 use smallvec::smallvec;
@@ -193,7 +193,7 @@ impl ReplicaManager {
                     todo,
                     flushing: false,
                 };
-                self.run_follow(job, false, env);
+                self.run_follow(job, Turn::Locked, env);
             }
             (Asked::LeaderEnd(id), Response::ListOffsets(response)) => {
                 self.leader_end_known(leader, id, &response, env);
@@ -209,12 +209,16 @@ impl ReplicaManager {
     }
 
     /// Handles one partition after the other; stops at a lock or a flush and is continued.
-    pub(super) fn run_follow(&mut self, mut job: FollowJob, flushed: bool, env: &mut Env<'_>) {
-        if flushed {
+    pub(super) fn run_follow(&mut self, mut job: FollowJob, turn: Turn, env: &mut Env<'_>) {
+        if turn != Turn::Locked {
             assert!(job.flushing, "a flush was under way");
             job.flushing = false;
             let (id, _, result) = job.todo.pop_front().expect("its partition is still listed");
-            self.copied(job.leader, id, &result, env);
+            if turn == Turn::Flushed {
+                self.copied(job.leader, id, &result, env);
+            } else {
+                self.mark_failed(job.leader, id);
+            }
         }
         while let Some((id, ask, result)) = job.todo.front() {
             let id = *id;
@@ -252,6 +256,11 @@ impl ReplicaManager {
                 self.copied(job.leader, id, &result, env);
                 continue;
             }
+            if self.offline {
+                job.todo.pop_front();
+                self.mark_failed(job.leader, id);
+                continue;
+            }
             let partition = &mut replica.partition;
             let flush_messages = partition.config.flush_messages;
             let appended =
@@ -279,21 +288,17 @@ impl ReplicaManager {
                     let (_, _, result) = job.todo.pop_front().expect("seen above");
                     self.copied(job.leader, id, &result, env);
                 }
-                Err(AppendError::Disk(_)) => {
-                    env.out.push(Output::Halt);
-                    return;
-                }
                 Err(AppendError::CorruptRecord(_)) => {
                     // Tried again after a back-off.
                     job.todo.pop_front();
                     self.back_off(job.leader, id, env);
                 }
-                Err(_) => {
-                    // `markPartitionFailed`: not fetched any more until its leader epoch changes.
-                    job.todo.pop_front();
-                    if let Some(fetcher) = self.fetchers.get_mut(&job.leader) {
-                        fetcher.partitions.remove(&id);
+                Err(refused) => {
+                    if let AppendError::Disk(error) = refused {
+                        self.log_directory_failed(error, env);
                     }
+                    job.todo.pop_front();
+                    self.mark_failed(job.leader, id);
                 }
             }
         }
@@ -303,6 +308,13 @@ impl ReplicaManager {
             fetcher.asked = Asked::Nothing;
         }
         self.ask(job.leader, env);
+    }
+
+    /// `markPartitionFailed`: not fetched any more until its leader epoch changes.
+    fn mark_failed(&mut self, leader: BrokerId, id: TopicPartition) {
+        if let Some(fetcher) = self.fetchers.get_mut(&leader) {
+            fetcher.partitions.remove(&id);
+        }
     }
 
     /// `processPartitionData` after its append: the high watermark, and the next offset to ask for.
@@ -390,11 +402,16 @@ impl ReplicaManager {
         to: Offset,
         env: &mut Env<'_>,
     ) {
+        if self.offline {
+            self.mark_failed(leader, id);
+            return;
+        }
         let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
         let from = partition.log.log_end_offset();
         let high_watermark = partition.log.high_watermark;
-        if partition.log.truncate_to(to, env.disk).is_err() {
-            env.out.push(Output::Halt);
+        if let Err(error) = partition.log.truncate_to(to, env.disk) {
+            self.log_directory_failed(error, env);
+            self.mark_failed(leader, id);
             return;
         }
         let to = partition.log.log_end_offset();
@@ -463,12 +480,12 @@ impl ReplicaManager {
                 assert!(leader_end >= log_end, "a shorter leader truncates");
                 if leader_start > log_end {
                     let high_watermark = partition.log.high_watermark;
-                    if partition
+                    if let Err(error) = partition
                         .log
                         .truncate_fully_and_start_at(leader_start, env.disk)
-                        .is_err()
                     {
-                        env.out.push(Output::Halt);
+                        self.log_directory_failed(error, env);
+                        self.mark_failed(leader, id);
                         return;
                     }
                     env.fact(Fact::Truncated {

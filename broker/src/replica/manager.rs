@@ -12,11 +12,11 @@ use crate::channel::Channel;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::MetadataImage;
 use crate::disk::DiskError;
-use crate::env::{Env, Output, SyncToken, TimerToken};
+use crate::env::{Env, SyncToken, TimerToken};
 use crate::fact::Fact;
 use crate::ids::*;
-use crate::log::checkpoint::{offset_checkpoint_text, parse_offset_checkpoint, read_text};
-use crate::log::{CheckpointProgress, CheckpointWrite, FlushProgress, PartitionLog};
+use crate::log::{CheckpointWrite, PartitionLog};
+use crate::replica::durability::{SyncUse, read_offsets};
 use crate::replica::fetcher::Fetcher;
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
@@ -41,6 +41,17 @@ pub enum Append {
         /// One batch.
         records: bytes::Bytes,
     },
+}
+
+/// How an append comes to its next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It has the log's lock now.
+    Locked,
+    /// The flush that it waited for is done.
+    Flushed,
+    /// That flush failed: what was appended stays in the log, unacknowledged.
+    FlushFailed,
 }
 
 /// A replica and who holds its log's lock.
@@ -91,37 +102,26 @@ pub struct ReplicaManager {
     pub(super) scratch: Vec<u64>,
     /// Logs loaded at start-up that no metadata has claimed yet, by directory.
     unclaimed: BTreeMap<String, PartitionLog>,
-    high_watermark_checkpoint: CheckpointWrite,
-    recovery_point_checkpoint: CheckpointWrite,
+    pub(super) high_watermark_checkpoint: CheckpointWrite,
+    pub(super) recovery_point_checkpoint: CheckpointWrite,
     checkpointed_high_watermarks: BTreeMap<(String, i32), Offset>,
-    syncs: BTreeMap<SyncToken, SyncUse>,
-    next_sync: u64,
+    pub(super) syncs: BTreeMap<SyncToken, SyncUse>,
+    pub(super) next_sync: u64,
+    /// The log directory has failed.
+    pub(super) offline: bool,
+    in_controlled_shutdown: bool,
     timer_kind_fetcher: u64,
     timer_kind_purgatory: u64,
 }
 
-/// What a running sync is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SyncUse {
-    /// An append that holds the partition's lock.
-    Append(TopicPartition),
-    /// A flush in the background.
-    Background(TopicPartition),
-    /// The leader-epoch checkpoint of a partition.
-    Epochs(TopicPartition),
-    /// `replication-offset-checkpoint`.
-    HighWatermarks,
-    /// `recovery-point-offset-checkpoint`.
-    RecoveryPoints,
-}
-
 impl ReplicaManager {
-    /// Loads the logs that the disk holds. `timer_kinds` are the upper bits of the tokens of fetcher
+    /// Loads the logs that the disk holds, without recovery after a `clean` shutdown. `timer_kinds` are the upper bits of the tokens of fetcher
     /// and purgatory timers.
     pub fn load(
         local: BrokerId,
         config: BrokerConfig,
         bug: Option<Bug>,
+        clean: bool,
         timer_kinds: (u64, u64),
         env: &mut Env<'_>,
     ) -> Result<ReplicaManager, DiskError> {
@@ -130,7 +130,6 @@ impl ReplicaManager {
         let checkpointed_high_watermarks = read_offsets(&high_watermark_checkpoint, env)?;
         let recovery_points = read_offsets(&recovery_point_checkpoint, env)?;
         let mut unclaimed = BTreeMap::new();
-        // No orderly shutdown exists yet, so every start follows an unclean end.
         for dir in log_directories(env) {
             let Some((topic, partition)) = split_directory(&dir) else {
                 continue;
@@ -140,7 +139,7 @@ impl ReplicaManager {
                 .copied()
                 .unwrap_or(0);
             let (log, recovery) =
-                PartitionLog::open(&dir, env.disk, false, recovery_point, env.wall_ms)?;
+                PartitionLog::open(&dir, env.disk, clean, recovery_point, env.wall_ms)?;
             // The topic's id is not known before the metadata is; the directory is.
             env.fact(Fact::LogRecovered {
                 topic: topic.into(),
@@ -166,6 +165,8 @@ impl ReplicaManager {
             checkpointed_high_watermarks,
             syncs: BTreeMap::new(),
             next_sync: 0,
+            offline: false,
+            in_controlled_shutdown: false,
             timer_kind_fetcher: timer_kinds.0,
             timer_kind_purgatory: timer_kinds.1,
         })
@@ -192,6 +193,11 @@ impl ReplicaManager {
         !self.upcalls.is_empty()
     }
 
+    /// Forgets what the rest of the broker would have to do.
+    pub fn drop_upcalls(&mut self) {
+        self.upcalls.clear();
+    }
+
     /// The epoch of the broker's registration, which its fetches carry (KIP-903).
     pub fn set_broker_epoch(&mut self, epoch: BrokerEpoch) {
         self.broker_epoch = epoch;
@@ -207,9 +213,11 @@ impl ReplicaManager {
             if !state.replicas.contains(&self.local) {
                 continue;
             }
-            if !self.replicas.contains_key(&id) && self.create(id, image, env).is_err() {
-                env.out.push(Output::Halt);
-                return;
+            if !self.replicas.contains_key(&id)
+                && let Err(error) = self.create(id, image, env)
+            {
+                self.log_directory_failed(error, env);
+                continue;
             }
             if state.leader == self.local {
                 self.stop_fetching(id);
@@ -218,7 +226,7 @@ impl ReplicaManager {
                 followers.push(id);
             }
         }
-        let mut start = Vec::new();
+        let (mut start, mut new_epochs) = (Vec::new(), Vec::new());
         for id in followers {
             let state = image.partition(id).expect("listed above");
             let replica = self.replicas.get_mut(&id).expect("created above");
@@ -227,8 +235,16 @@ impl ReplicaManager {
             if was_leader && !replica.partition.is_leader() {
                 self.upcalls.push(Upcall::ResignedLeader(id));
             }
-            if new_epoch {
+            // In controlled shutdown a replica outside the ISR, or without a leader, copies no more.
+            if self.in_controlled_shutdown
+                && (state.leader == NO_BROKER || !state.isr.contains(&self.local))
+            {
+                self.stop_fetching(id);
+            } else if new_epoch {
                 start.push(id);
+            }
+            if new_epoch {
+                new_epochs.push(id);
             }
         }
         for &id in &start {
@@ -237,7 +253,7 @@ impl ReplicaManager {
         for &id in &start {
             self.start_fetching(id, image, env);
         }
-        for id in start {
+        for id in new_epochs {
             self.complete_delayed(id, Change::Any, image, env);
         }
         self.stop_idle_fetchers(env);
@@ -346,6 +362,19 @@ impl ReplicaManager {
         });
     }
 
+    /// The broker asks to be let go.
+    pub fn begin_controlled_shutdown(&mut self) {
+        self.in_controlled_shutdown = true;
+    }
+
+    /// `ReplicaManager.shutdown`: fetchers end, and what waits is dropped.
+    pub fn stop(&mut self, env: &mut Env<'_>) {
+        for mut fetcher in std::mem::take(&mut self.fetchers).into_values() {
+            fetcher.channel.drop_request(env);
+        }
+        self.purgatory = Purgatory::default();
+    }
+
     /// `isr-expiration`, every half `replica.lag.time.max.ms`.
     pub fn expire_isr(&mut self, env: &mut Env<'_>) {
         for (id, replica) in &mut self.replicas {
@@ -425,174 +454,6 @@ impl ReplicaManager {
         }
     }
 
-    // ---- the scheduler's tasks --------------------------------------------------------------
-
-    /// `LogManager.flushDirtyLogs`: a log whose last flush is older than its `flush.ms`.
-    pub fn flush_dirty_logs(&mut self, env: &mut Env<'_>) {
-        let due: Vec<TopicPartition> = self
-            .replicas
-            .iter()
-            .filter(|(_, r)| {
-                let log = &r.partition.log;
-                let age = env.wall_ms.saturating_sub(log.last_flush_ms());
-                log.unflushed_messages() > 0 && age >= r.partition.config.flush_ms
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            let token = self.sync_token(SyncUse::Background(id));
-            let log = &mut self.replicas.get_mut(&id).expect("listed").partition.log;
-            let begun = log.begin_flush(env.disk, token);
-            assert!(begun, "it has unflushed messages");
-        }
-    }
-
-    /// `checkpointHighWatermarks`, every `replica.high.watermark.checkpoint.interval.ms`.
-    pub fn checkpoint_high_watermarks(&mut self, env: &mut Env<'_>) {
-        let text = self.checkpoint_of(|p| p.log.high_watermark);
-        let token = self.sync_token(SyncUse::HighWatermarks);
-        let begun = self.high_watermark_checkpoint.begin(env.disk, text, token);
-        self.begun(token, begun, env);
-    }
-
-    /// `checkpointLogRecoveryOffsets`, every `log.flush.offset.checkpoint.interval.ms`.
-    pub fn checkpoint_recovery_points(&mut self, env: &mut Env<'_>) {
-        let text = self.checkpoint_of(|p| p.log.recovery_point());
-        let token = self.sync_token(SyncUse::RecoveryPoints);
-        let begun = self.recovery_point_checkpoint.begin(env.disk, text, token);
-        self.begun(token, begun, env);
-    }
-
-    fn checkpoint_of(&self, offset: impl Fn(&Partition) -> Offset) -> String {
-        let entries = self.replicas.values().map(|r| {
-            let p = &r.partition;
-            (&*p.topic, p.id.partition, offset(p))
-        });
-        offset_checkpoint_text(entries)
-    }
-
-    /// Writes a partition's leader epochs where they changed (`LeaderEpochFileCache`).
-    pub(super) fn write_epochs(&mut self, id: TopicPartition, env: &mut Env<'_>) {
-        let log = &self.replicas[&id].partition.log;
-        if !log.epoch_checkpoint_due() {
-            return;
-        }
-        let token = self.sync_token(SyncUse::Epochs(id));
-        let log = &mut self
-            .replicas
-            .get_mut(&id)
-            .expect("known partition")
-            .partition
-            .log;
-        let begun = log.begin_epoch_checkpoint(env.disk, token);
-        self.begun(token, begun, env);
-    }
-
-    /// `Ok(false)`: another write is under way, whose token serves this one too. An error: the only log
-    /// directory is gone, and `LogManager.handleLogDirFailure` halts the broker.
-    fn begun(&mut self, token: SyncToken, begun: Result<bool, DiskError>, env: &mut Env<'_>) {
-        if begun != Ok(true) {
-            self.syncs.remove(&token);
-        }
-        if begun.is_err() {
-            env.out.push(Output::Halt);
-        }
-    }
-
-    fn sync_token(&mut self, use_: SyncUse) -> SyncToken {
-        let token = SyncToken(self.next_sync);
-        self.next_sync += 1;
-        self.syncs.insert(token, use_);
-        token
-    }
-
-    /// Starts the flush of an append that holds its partition's lock.
-    pub(super) fn hold_for_flush(&mut self, id: TopicPartition, then: Append, env: &mut Env<'_>) {
-        let token = self.sync_token(SyncUse::Append(id));
-        let replica = self.replicas.get_mut(&id).expect("it was appended to");
-        assert!(replica.held.is_none(), "the lock has one holder");
-        replica.held = Some((token, then));
-        let begun = replica.partition.log.begin_flush(env.disk, token);
-        assert!(begun, "it has just appended");
-    }
-
-    /// A sync completed.
-    pub fn synced(
-        &mut self,
-        token: SyncToken,
-        result: Result<(), DiskError>,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
-        let Some(&use_) = self.syncs.get(&token) else {
-            return;
-        };
-        let again = match use_ {
-            SyncUse::Append(id) => self.flushed(id, token, result, env).inspect(|again| {
-                if !again {
-                    self.release(id, token, image, env);
-                }
-            }),
-            SyncUse::Background(id) => self.flushed(id, token, result, env),
-            SyncUse::Epochs(id) => {
-                let log = &mut self.replicas.get_mut(&id).expect("known").partition.log;
-                let progress = log.epoch_checkpoint_synced(env.disk, result);
-                progress.map(|p| p == CheckpointProgress::Again)
-            }
-            SyncUse::HighWatermarks => {
-                let progress = self.high_watermark_checkpoint.synced(env.disk, result);
-                progress.map(|p| p == CheckpointProgress::Again)
-            }
-            SyncUse::RecoveryPoints => {
-                let progress = self.recovery_point_checkpoint.synced(env.disk, result);
-                progress.map(|p| p == CheckpointProgress::Again)
-            }
-        };
-        match again {
-            Ok(true) => {}
-            Ok(false) => {
-                self.syncs.remove(&token);
-            }
-            Err(_) => env.out.push(Output::Halt),
-        }
-    }
-
-    /// The flush of an append is done: it goes on, and then those that waited for the lock.
-    fn release(
-        &mut self,
-        id: TopicPartition,
-        token: SyncToken,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
-        let replica = self.replicas.get_mut(&id).expect("it holds the lock");
-        let (holder, append) = replica.held.take().expect("it holds the lock");
-        assert_eq!(holder, token, "the lock's holder is the one that synced");
-        self.continue_append(append, true, image, env);
-        self.serve_lock_queue(id, image, env);
-    }
-
-    /// A sync of a log completed; `Ok(true)` where its directory is synced next.
-    fn flushed(
-        &mut self,
-        id: TopicPartition,
-        token: SyncToken,
-        result: Result<(), DiskError>,
-        env: &mut Env<'_>,
-    ) -> Result<bool, DiskError> {
-        let log = &mut self.replicas.get_mut(&id).expect("known").partition.log;
-        match log.flush_completed(token, result, env.wall_ms, env.disk)? {
-            FlushProgress::Again => Ok(true),
-            FlushProgress::Done { recovery_point } => {
-                env.fact(Fact::Flushed {
-                    partition: id,
-                    offset: recovery_point,
-                });
-                Ok(false)
-            }
-        }
-    }
-
     /// Appends that waited for the lock go on, until one of them holds it again.
     pub(super) fn serve_lock_queue(
         &mut self,
@@ -608,43 +469,28 @@ impl ReplicaManager {
             let Some(append) = replica.queue.pop_front() else {
                 return;
             };
-            self.continue_append(append, false, image, env);
+            self.continue_append(append, Turn::Locked, image, env);
         }
     }
 
-    /// Goes on with an append: its flush is done (`flushed`), or it has the lock now.
+    /// Goes on with an append.
     pub(super) fn continue_append(
         &mut self,
         append: Append,
-        flushed: bool,
+        turn: Turn,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
         match append {
-            Append::Produce(job) => self.run_produce(job, flushed, image, env),
-            Append::Follow(job) => self.run_follow(job, flushed, env),
+            Append::Produce(job) => self.run_produce(job, turn, image, env),
+            Append::Follow(job) => self.run_follow(job, turn, env),
             Append::Coordinator {
                 partition,
                 job,
                 records,
-            } => self.run_coordinator_append(partition, job, records, flushed, image, env),
+            } => self.run_coordinator_append(partition, job, records, turn, image, env),
         }
     }
-}
-
-fn read_offsets(
-    checkpoint: &CheckpointWrite,
-    env: &mut Env<'_>,
-) -> Result<BTreeMap<(String, i32), Offset>, DiskError> {
-    let Some(text) = read_text(env.disk, checkpoint.path())? else {
-        return Ok(BTreeMap::new());
-    };
-    // A malformed checkpoint takes the log directory offline, as an I/O error does.
-    let entries = parse_offset_checkpoint(&text).map_err(|_| DiskError::Io)?;
-    Ok(entries
-        .into_iter()
-        .map(|e| ((e.topic, e.partition), e.offset))
-        .collect())
 }
 
 /// The directories that hold logs, sorted.

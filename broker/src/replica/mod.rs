@@ -6,9 +6,11 @@
 //! - [`alter_partition`] proposals of an ISR on their way to the controller
 //! - [`fetch`] reading as leader, waiting for data
 //! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`)
+//! - `durability` flushes, checkpoints, and what a failing disk does
 //! - [`purgatory`] requests that wait
 
 pub mod alter_partition;
+mod durability;
 pub mod fetch;
 pub mod fetcher;
 pub mod follow;

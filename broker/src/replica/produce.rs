@@ -5,11 +5,11 @@
 
 use crate::bug::Bug;
 use crate::controller::MetadataImage;
-use crate::env::{Env, Output};
+use crate::env::Env;
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
-use crate::replica::manager::{Append, Replica, ReplicaManager, Upcall};
+use crate::replica::manager::{Append, Replica, ReplicaManager, Turn, Upcall};
 use crate::replica::partition::ReplicationProgress;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedProduce, ProduceStatus};
 use crate::wire::*;
@@ -59,21 +59,25 @@ impl ReplicaManager {
             flushing: None,
             touched: Vec::new(),
         };
-        self.run_produce(job, false, image, env);
+        self.run_produce(job, Turn::Locked, image, env);
     }
 
     /// Appends to one partition after the other; stops at a lock or a flush and is continued.
     pub(super) fn run_produce(
         &mut self,
         mut job: ProduceJob,
-        flushed: bool,
+        turn: Turn,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        if flushed {
+        if turn != Turn::Locked {
             let (base, last) = job.flushing.take().expect("a flush was under way");
             let (id, _) = job.todo.pop().expect("its partition is still listed");
-            self.appended(&mut job, id, base, last, image, env);
+            if turn == Turn::Flushed {
+                self.appended(&mut job, id, base, last, image, env);
+            } else {
+                self.failed(&mut job, id, ErrorCode::KafkaStorageError, image, env);
+            }
         }
         while let Some((id, records)) = job.todo.last() {
             let id = *id;
@@ -97,6 +101,11 @@ impl ReplicaManager {
             if replica.held.is_some() {
                 replica.queue.push_back(Append::Produce(job));
                 return;
+            }
+            if self.offline {
+                job.todo.pop();
+                self.failed(&mut job, id, ErrorCode::KafkaStorageError, image, env);
+                continue;
             }
             let partition = &mut replica.partition;
             let epoch = partition.leader_epoch();
@@ -124,12 +133,11 @@ impl ReplicaManager {
                     job.todo.pop();
                     self.appended(&mut job, id, base, last, image, env);
                 }
-                Err(AppendError::Disk(_)) => {
-                    env.out.push(Output::Halt);
-                    return;
-                }
                 Err(refused) => {
                     job.todo.pop();
+                    if let AppendError::Disk(error) = refused {
+                        self.log_directory_failed(error, env);
+                    }
                     self.failed(&mut job, id, refused.error_code(), image, env);
                 }
             }
@@ -351,7 +359,7 @@ impl ReplicaManager {
         if replica.held.is_some() {
             replica.queue.push_back(append);
         } else {
-            self.continue_append(append, false, image, env);
+            self.continue_append(append, Turn::Locked, image, env);
         }
     }
 
@@ -360,21 +368,28 @@ impl ReplicaManager {
         id: TopicPartition,
         job: u64,
         records: Bytes,
-        flushed: bool,
+        turn: Turn,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
+        let offline = self.offline;
         let replica = self
             .replicas
             .get_mut(&id)
             .expect("checked when it was queued");
         let partition = &mut replica.partition;
-        if !flushed {
-            if !partition.is_leader() {
-                let error = Err(ErrorCode::NotLeaderOrFollower);
-                self.upcalls.push(Upcall::CoordinatorAppended(job, error));
-                return;
-            }
+        let refused = match turn {
+            Turn::Flushed => None,
+            Turn::FlushFailed => Some(ErrorCode::KafkaStorageError),
+            Turn::Locked if !partition.is_leader() => Some(ErrorCode::NotLeaderOrFollower),
+            Turn::Locked => offline.then_some(ErrorCode::KafkaStorageError),
+        };
+        if let Some(error) = refused {
+            self.upcalls
+                .push(Upcall::CoordinatorAppended(job, Err(error)));
+            return;
+        }
+        if turn == Turn::Locked {
             let epoch = partition.leader_epoch();
             let (log, config) = (&mut partition.log, &partition.config);
             let appended = log.append_as_leader(&records, epoch, config, env.wall_ms, env.disk);
@@ -390,11 +405,10 @@ impl ReplicaManager {
                     });
                     append.flush_due
                 }
-                Err(AppendError::Disk(_)) => {
-                    env.out.push(Output::Halt);
-                    return;
-                }
                 Err(refused) => {
+                    if let AppendError::Disk(error) = refused {
+                        self.log_directory_failed(error, env);
+                    }
                     let error = Err(refused.error_code());
                     self.upcalls.push(Upcall::CoordinatorAppended(job, error));
                     return;

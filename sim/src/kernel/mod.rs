@@ -445,6 +445,17 @@ impl<P: Process> Kernel<P> {
         CallId(self.next_call)
     }
 
+    /// Tells a process to end in order (SIGTERM) at the present instant. Answers whether there is one;
+    /// it is gone once it says so (`halted`).
+    pub fn shut_down(&mut self, id: NodeId) -> bool {
+        let index = self.index(id);
+        let alive = self.hosts[index as usize].alive;
+        if alive {
+            self.step(index, Input::Shutdown, 0);
+        }
+        alive
+    }
+
     /// Hands an operator's command to a process at the present instant. Answers whether there is one.
     pub fn admin(&mut self, id: NodeId, command: AdminCommand) -> bool {
         let index = self.index(id);

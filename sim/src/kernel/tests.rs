@@ -46,6 +46,7 @@ impl Process for Toy {
             Input::Synced(token, _) => format!("synced {}", token.0),
             Input::Start => "start".to_string(),
             Input::Admin(_) => "admin".to_string(),
+            Input::Shutdown => "shutdown".to_string(),
         };
         self.log.push((env.now, line));
     }

@@ -101,6 +101,7 @@ impl Trace {
             }
             Input::Call(call, _) => self.pair(kind(8), call.0),
             Input::Admin(_) => self.mix(kind(9)),
+            Input::Shutdown => self.mix(kind(10)),
         }
     }
 
@@ -269,6 +270,9 @@ impl Trace {
                 self.partition(116, partition);
                 self.mix(*offset as u64);
             }
+            Fact::ShutdownBegan { controlled } => self.pair(120, u64::from(*controlled)),
+            Fact::ShutDownCleanly { broker_epoch } => self.pair(121, *broker_epoch as u64),
+            Fact::LogDirectoryOffline { error } => self.pair(122, *error as u64),
             Fact::ProducerIdAssigned { producer_id, epoch } => {
                 self.pair(117, *producer_id as u64);
                 self.mix(*epoch as u64);

@@ -17,6 +17,15 @@ const fn number(
 }
 
 pub(super) const PROPERTIES: &[Property] = &[
+    boolean(
+        Scope::Broker,
+        "auto.leader.rebalance.enable",
+        "true",
+        (
+            "ReplicationConfigs",
+            "Whether the controller moves leaderships back to preferred replicas by itself.",
+        ),
+    ),
     number(
         "broker.heartbeat.interval.ms",
         Kind::Int(ANY),
@@ -30,6 +39,15 @@ pub(super) const PROPERTIES: &[Property] = &[
         "9000",
         "KRaftConfigs",
         "How long the controller waits without a heartbeat before it fences a broker.",
+    ),
+    boolean(
+        Scope::Broker,
+        "controlled.shutdown.enable",
+        "true",
+        (
+            "ServerConfigs",
+            "Whether a broker that is told to stop lets the controller move its leaderships away first.",
+        ),
     ),
     number(
         "default.replication.factor",
@@ -60,6 +78,20 @@ pub(super) const PROPERTIES: &[Property] = &[
         "60000",
         "KRaftConfigs",
         "How long a starting broker tries to register with the controller before it gives up.",
+    ),
+    number(
+        "leader.imbalance.check.interval.seconds",
+        Kind::Long(1),
+        "300",
+        "ReplicationConfigs",
+        "How often the controller moves leaderships back to preferred replicas.",
+    ),
+    number(
+        "leader.imbalance.per.broker.percentage",
+        Kind::Int(ANY),
+        "10",
+        "ReplicationConfigs",
+        "Nothing: only the controller of the ZooKeeper days read it, KRaft's corrects every imbalance.",
     ),
     number(
         "log.flush.interval.messages",

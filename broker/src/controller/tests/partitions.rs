@@ -289,3 +289,35 @@ fn partitions_left_without_leader_are_retried_every_unclean_election_interval() 
         (2, true)
     );
 }
+
+#[test]
+fn leaderships_go_back_to_preferred_replicas_every_leader_imbalance_check_interval() {
+    for (enabled, expected) in [("true", 0), ("false", 1)] {
+        let properties = PropertyMap::from([
+            (
+                "auto.leader.rebalance.enable".to_string(),
+                enabled.to_string(),
+            ),
+            (
+                "leader.imbalance.check.interval.seconds".to_string(),
+                "30".to_string(),
+            ),
+        ]);
+        let config = BrokerConfig::from_properties(&properties).expect("a valid configuration");
+        let mut world = World::start(config, topics(), MemoryDisk::default());
+        for broker in 0..3 {
+            world.register(broker, broker as u128, -1);
+            world.heartbeat(broker);
+        }
+        world.run_for(10 * MILLIS);
+        // Broker 0 is silent past its session, then back and in sync.
+        world.pass(12 * SECONDS, &[1, 2]);
+        assert_eq!(world.state(0).leader, 1);
+        assert!(!world.heartbeat(0).is_fenced);
+        let proposal = world.proposal(&[0, 1, 2]);
+        assert!(world.alter_one(1, proposal).error.is_none());
+        assert_eq!(world.state(0).leader, 1, "nothing moves by itself at once");
+        world.pass(30 * SECONDS, &[0, 1, 2]);
+        assert_eq!(world.state(0).leader, expected);
+    }
+}
