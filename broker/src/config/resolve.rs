@@ -27,6 +27,8 @@ impl BrokerConfig {
         let read = Reader::new(Scope::Broker, map);
         read.one_of("eligible.leader.replicas.version")?;
         read.one_of("transaction.version")?;
+        // Checked as Kafka does, and used as little.
+        read.int("leader.imbalance.per.broker.percentage")?;
         let config = Self {
             broker_session_timeout_ms: read.int_ms("broker.session.timeout.ms")?,
             broker_heartbeat_interval_ms: read.int_ms("broker.heartbeat.interval.ms")?,
