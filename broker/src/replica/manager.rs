@@ -5,7 +5,9 @@
 //! it, and reads go on meanwhile (`UnifiedLog.append` flushes inside its lock after the log end has
 //! moved). A flush by time or at a checkpoint takes no lock.
 //!
-//! Not modelled: several log directories, reassignment, quotas, fetch sessions.
+//! Not modelled: several log directories, reassignment, quotas. Fetch sessions (KIP-227) neither: they
+//! leave out of a response what has not changed, and a high watermark that moved has; nothing that
+//! anybody sees depends on them.
 
 use crate::bug::Bug;
 use crate::channel::Channel;

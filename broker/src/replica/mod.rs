@@ -20,6 +20,8 @@ pub mod produce;
 pub mod purgatory;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traps;
 
 pub use manager::ReplicaManager;
 pub use partition::Partition;

@@ -1,8 +1,14 @@
 //! One replica of one partition: `kafka.cluster.Partition` and `kafka.cluster.Replica`.
 //!
-//! Modelled: leader and follower roles, the committed and the maximal ISR, proposals of another ISR,
-//! strict and effective `min.insync.replicas`, the high watermark, the fetch state of each remote
-//! replica. Not modelled: reassignment (adding and removing replicas), future replicas of a log
+//! Modelled: leader and follower roles, and the fetch state of each remote replica, forgotten where
+//! the leader is new. The ISR in three forms: committed (gates acks=all), proposed, and maximal
+//! (members and a proposed addition, gates the high watermark and the answer). A follower joins with
+//! its log end at or above both the high watermark and the start of this leader epoch, unfenced, not
+//! shutting down, and in the broker epoch of its registration. The high watermark waits for the
+//! maximal ISR and for those who are caught up and may join, and stands still below
+//! `min.insync.replicas`, strict whatever the acks, effective as min(it, replication factor).
+//!
+//! Not modelled: reassignment (adding and removing replicas), future replicas of a log
 //! directory move, tiered storage, fetching from followers.
 
 use crate::bug::Bug;
