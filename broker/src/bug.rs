@@ -19,17 +19,73 @@ pub enum Bug {
     /// With one request in flight a producer does not wait for the answer of a partition's batch that
     /// is on its way to an earlier leader.
     ReorderInflight1,
+    /// A broker that registers is taken for the process that registered before it, whatever its
+    /// incarnation.
+    RegistrationIgnoresIncarnation,
+    /// A follower adds a partition to its fetcher anew at every change of it, not only in a newer leader
+    /// epoch.
+    RefetchInSameEpoch,
+    /// A new leader goes on with what it knew of its followers in an earlier leadership.
+    StaleFollowerStateOnElection,
+    /// A leader elected again lets followers join the ISR by offsets that they fetched in an earlier epoch.
+    IsrJoinWithOldEpochOffset,
+    /// A follower joins the ISR below the high watermark.
+    IsrJoinBelowHighWatermark,
+    /// A follower joins the ISR before it has reached the start of the leader's epoch.
+    IsrJoinBelowEpochStart,
+    /// A follower takes a fetch response although its fetch offset has changed since it asked.
+    LateFetchResponseOffset,
+    /// A follower takes a fetch response although the leader epoch has changed since it asked.
+    LateFetchResponseEpoch,
+    /// The high watermark advances while the ISR is smaller than `min.insync.replicas`.
+    NoStrictMinIsr,
+    /// The controller lets a replica into the ISR whatever incarnation of its broker the leader means.
+    StaleBrokerEpochIsr,
+    /// The controller takes a proposed ISR that was made from an older state of the partition.
+    NoPartitionEpochCheck,
+    /// The high watermark waits for the committed ISR only, not for a proposed addition.
+    CommittedIsrForHighWatermark,
+    /// A leader serves and counts fetches of followers in any leader epoch.
+    NoFetchEpoch,
+    /// A leader answers for an epoch that it never had with the start of the next one, and the follower
+    /// takes it for the end of its own.
+    EpochEndNaive,
+    /// A follower that is told that its log has parted from the leader's takes itself for being behind the
+    /// leader's start and drops its whole log.
+    OorTruncateAll,
+    /// A leader notes its epoch at its first append instead of when it takes over.
+    NoEpochOnBecomeLeader,
+    /// A follower whose leader is the same broker in a newer epoch goes on without looking where the logs
+    /// part.
+    SkipTruncSameLeader,
 }
 
 impl Bug {
     /// Every bug, in the order of the catalogue.
-    pub const ALL: [Bug; 6] = [
+    pub const ALL: [Bug; 23] = [
         Bug::AckBeforeReplication,
         Bug::TruncateToHighWatermark,
         Bug::IgnoreMinIsr,
         Bug::SkipFlush,
         Bug::CommitBeforeProcessingInPoll,
         Bug::ReorderInflight1,
+        Bug::RegistrationIgnoresIncarnation,
+        Bug::RefetchInSameEpoch,
+        Bug::StaleFollowerStateOnElection,
+        Bug::IsrJoinWithOldEpochOffset,
+        Bug::IsrJoinBelowHighWatermark,
+        Bug::IsrJoinBelowEpochStart,
+        Bug::LateFetchResponseOffset,
+        Bug::LateFetchResponseEpoch,
+        Bug::NoStrictMinIsr,
+        Bug::StaleBrokerEpochIsr,
+        Bug::NoPartitionEpochCheck,
+        Bug::CommittedIsrForHighWatermark,
+        Bug::NoFetchEpoch,
+        Bug::EpochEndNaive,
+        Bug::OorTruncateAll,
+        Bug::NoEpochOnBecomeLeader,
+        Bug::SkipTruncSameLeader,
     ];
 
     /// The name on the command line.
@@ -41,6 +97,23 @@ impl Bug {
             Bug::SkipFlush => "skip-flush",
             Bug::CommitBeforeProcessingInPoll => "commit-before-processing-in-poll",
             Bug::ReorderInflight1 => "reorder-inflight1",
+            Bug::RegistrationIgnoresIncarnation => "registration-ignores-incarnation",
+            Bug::RefetchInSameEpoch => "refetch-in-same-epoch",
+            Bug::StaleFollowerStateOnElection => "stale-follower-state-on-election",
+            Bug::IsrJoinWithOldEpochOffset => "isr-join-with-old-epoch-offset",
+            Bug::IsrJoinBelowHighWatermark => "isr-join-below-high-watermark",
+            Bug::IsrJoinBelowEpochStart => "isr-join-below-epoch-start",
+            Bug::LateFetchResponseOffset => "late-fetch-response-offset",
+            Bug::LateFetchResponseEpoch => "late-fetch-response-epoch",
+            Bug::NoStrictMinIsr => "no-strict-min-isr",
+            Bug::StaleBrokerEpochIsr => "stale-broker-epoch-isr",
+            Bug::NoPartitionEpochCheck => "no-partition-epoch-check",
+            Bug::CommittedIsrForHighWatermark => "committed-isr-for-high-watermark",
+            Bug::NoFetchEpoch => "no-fetch-epoch",
+            Bug::EpochEndNaive => "epoch-end-naive",
+            Bug::OorTruncateAll => "oor-truncate-all",
+            Bug::NoEpochOnBecomeLeader => "no-epoch-on-become-leader",
+            Bug::SkipTruncSameLeader => "skip-trunc-same-leader",
         }
     }
 
@@ -55,6 +128,37 @@ impl Bug {
                 "KAFKA-18641: auto-commit takes the position of records not yet returned"
             }
             Bug::ReorderInflight1 => "KAFKA-3197 (fixed in 0.10.0)",
+            Bug::RegistrationIgnoresIncarnation => {
+                "C8 (1): Vanlightly's kafka-tlaplus v3.5, the incarnation in the registration"
+            }
+            Bug::RefetchInSameEpoch => {
+                "C8 (2): Vanlightly's kafka-tlaplus v3.5, AddPartitionToFetcher"
+            }
+            Bug::StaleFollowerStateOnElection => "C8 (3): Replica.resetReplicaState",
+            Bug::IsrJoinWithOldEpochOffset => {
+                "C8 (4): Vanlightly's kafka-tlaplus v3.5, the offset known in this leader epoch"
+            }
+            Bug::IsrJoinBelowHighWatermark => "C8 (5): Partition.isFollowerInSync",
+            Bug::IsrJoinBelowEpochStart => {
+                "C8 (6): Partition.isFollowerInSync, KAFKA-7128 (fixed in 1.1.2, 2.0.1)"
+            }
+            Bug::LateFetchResponseOffset => "C8 (7): AbstractFetcherThread.processFetchRequest",
+            Bug::LateFetchResponseEpoch => {
+                "C8 (8): Vanlightly's kafka-tlaplus v3.5, the leader epoch of a fetch response"
+            }
+            Bug::NoStrictMinIsr => "C8 (9): KAFKA-15583 (fixed in 3.7)",
+            Bug::StaleBrokerEpochIsr => "C8 (10): KAFKA-14139, KIP-903 (fixed in 3.5)",
+            Bug::NoPartitionEpochCheck => {
+                "C8 (12): ReplicationControlManager.validateAlterPartitionData"
+            }
+            Bug::CommittedIsrForHighWatermark => {
+                "C8 (13): KIP-497, Partition.maybeIncrementLeaderHW"
+            }
+            Bug::NoFetchEpoch => "C8 (15): KAFKA-7395, KIP-320 (fixed in 2.1)",
+            Bug::EpochEndNaive => "KAFKA-6361, KIP-279 (fixed in 2.0)",
+            Bug::OorTruncateAll => "KAFKA-2143 (fixed in 0.9.0.1), there after OFFSET_OUT_OF_RANGE",
+            Bug::NoEpochOnBecomeLeader => "KAFKA-7415 (fixed in 2.1)",
+            Bug::SkipTruncSameLeader => "KAFKA-7164 (fixed in 2.1)",
         }
     }
 
@@ -78,6 +182,55 @@ impl Bug {
             }
             Bug::ReorderInflight1 => {
                 "max.in.flight.requests.per.connection=1 no longer keeps the order across a leader change"
+            }
+            Bug::RegistrationIgnoresIncarnation => {
+                "a new process has the epoch of the former one, so that a proposal from before puts a broker that lost its disk back into the ISR"
+            }
+            Bug::RefetchInSameEpoch => {
+                "fetch state is reset under a request on its way; by itself that only forgets back-offs and failures"
+            }
+            Bug::StaleFollowerStateOnElection => {
+                "the high watermark passes records that a follower has meanwhile truncated"
+            }
+            Bug::IsrJoinWithOldEpochOffset => {
+                "a follower joins the ISR although its log has been cut since"
+            }
+            Bug::IsrJoinBelowHighWatermark => {
+                "an ISR member lacks committed records and may be elected"
+            }
+            Bug::IsrJoinBelowEpochStart => {
+                "right after an election, with the high watermark still behind, an ISR member lacks committed records"
+            }
+            Bug::LateFetchResponseOffset => {
+                "records are appended at an offset that the follower is no longer at"
+            }
+            Bug::LateFetchResponseEpoch => {
+                "records and high watermark of an earlier leadership are taken over in a later one"
+            }
+            Bug::NoStrictMinIsr => {
+                "records below the high watermark are on fewer than min.insync.replicas replicas"
+            }
+            Bug::StaleBrokerEpochIsr => {
+                "a replica that came back with an empty disk is added to the ISR by a proposal from before"
+            }
+            Bug::NoPartitionEpochCheck => {
+                "an overtaken proposal brings a replica back into the ISR that the controller had removed"
+            }
+            Bug::CommittedIsrForHighWatermark => {
+                "a replica that the controller has just added lacks records below the high watermark"
+            }
+            Bug::NoFetchEpoch => "a follower that has not yet truncated moves the high watermark",
+            Bug::EpochEndNaive => {
+                "after two leader changes in quick succession a follower keeps records that the leader never had"
+            }
+            Bug::OorTruncateAll => {
+                "a full replica empties itself and copies everything again, in the ISR all the while"
+            }
+            Bug::NoEpochOnBecomeLeader => {
+                "after back-to-back elections without writes a follower cuts its log at the wrong offset"
+            }
+            Bug::SkipTruncSameLeader => {
+                "a follower that missed a leadership in between keeps records that the leader has truncated"
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::ids::*;
 use crate::log::BatchBuilder;
 use crate::log::memory_disk::MemoryDisk;
 use crate::replica::Partition;
+use crate::replica::fetcher::FetchState;
 use crate::time::{MILLIS, Nanos, SECONDS};
 use crate::wire::*;
 use smallvec::smallvec;
@@ -161,13 +162,6 @@ impl TestCluster {
         for conn in conns {
             self.close(conn, node, CloseReason::Reset);
         }
-    }
-
-    /// Takes everything off a broker's disk. Its process must not run.
-    pub fn wipe(&mut self, id: BrokerId) {
-        let host = self.hosts.get_mut(&NodeId::of_broker(id)).expect("a node");
-        assert!(host.process.is_none(), "its process runs");
-        host.disk = MemoryDisk::default();
     }
 
     pub fn disk(&mut self, id: BrokerId) -> &mut MemoryDisk {
@@ -368,6 +362,12 @@ impl TestCluster {
         }
     }
 
+    /// Resets every connection between two brokers.
+    pub fn reset_connections(&mut self, a: BrokerId, b: BrokerId) {
+        self.cut_brokers(a, b);
+        self.heal();
+    }
+
     // ---- what a client and an operator do ---------------------------------------------------
 
     /// Sends a request from the client without waiting; its correlation id.
@@ -432,6 +432,11 @@ impl TestCluster {
             }
             other => panic!("not a Produce: {other:?}"),
         }
+    }
+
+    /// The answer to a request, if it has come.
+    pub fn response(&self, correlation: i32) -> Option<&Response> {
+        self.answers.get(&correlation)
     }
 
     /// Sends one record and waits for the answer.
@@ -511,6 +516,12 @@ impl TestCluster {
             && self.has_partition(id)
             && self.partition(id).is_leader()
             && self.partition(id).leader_epoch() == self.state().leader_epoch
+    }
+
+    /// How a follower's fetcher stands with partition 0.
+    pub fn fetch_state(&self, id: BrokerId) -> &FetchState {
+        let replicas = self.broker(id).replicas().expect("it runs");
+        replicas.fetch_state(P0).expect("it fetches partition 0")
     }
 
     /// The values in a broker's log, in order of offset.

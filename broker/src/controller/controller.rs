@@ -78,6 +78,7 @@ struct WaitingFetch {
 #[derive(Debug)]
 pub struct Controller {
     config: BrokerConfig,
+    bug: Option<Bug>,
     /// Initial topics that are not created yet.
     topics: Vec<TopicSpec>,
     log: Option<MetadataLog>,
@@ -96,14 +97,13 @@ pub struct Controller {
 impl Controller {
     /// A controller that has not started. `config` is the controller's own: its session timeout, its
     /// interval of unclean elections and its defaults of topic settings count. Topics in `topics` that its log already has are left as
-    /// they are. None of the bugs in the catalogue sits in the controller, so that `bug` changes
-    /// nothing here.
+    /// they are.
     pub fn new(config: BrokerConfig, topics: Vec<TopicSpec>, bug: Option<Bug>) -> Controller {
-        let _ = bug;
         let image = MetadataImage::new();
         let heartbeats = BrokerHeartbeatManager::activate(0, &image, 0);
         Controller {
             config,
+            bug,
             topics,
             log: None,
             image,
@@ -138,6 +138,7 @@ impl Controller {
         ReplicationControl {
             image: &self.image,
             defaults: &self.config.topic_defaults,
+            bug: self.bug,
         }
     }
 
@@ -273,7 +274,8 @@ impl Controller {
     /// `ClusterControlManager.registerBroker`.
     fn register_broker(&mut self, r: &BrokerRegistrationRequest, env: &mut Env<'_>) -> Answer {
         let refused = self.image.broker(r.broker).is_some_and(|existing| {
-            existing.incarnation != r.incarnation
+            self.bug != Some(Bug::RegistrationIgnoresIncarnation)
+                && existing.incarnation != r.incarnation
                 // A broker that was on its way out may come back at once (KAFKA-19047).
                 && !existing.in_controlled_shutdown
                 && self

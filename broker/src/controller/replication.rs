@@ -5,6 +5,7 @@ use super::admin::TopicSpec;
 use super::image::{MetadataImage, PartitionRegistration};
 use super::partition_change::{Election, PartitionChangeBuilder};
 use super::record::*;
+use crate::bug::Bug;
 use crate::config::TopicConfig;
 use crate::ids::*;
 use crate::wire::*;
@@ -18,6 +19,8 @@ pub(super) struct ReplicationControl<'a> {
     pub image: &'a MetadataImage,
     /// The controller's own defaults of topic settings.
     pub defaults: &'a TopicConfig,
+    /// What is planted.
+    pub bug: Option<Bug>,
 }
 
 impl ReplicationControl<'_> {
@@ -152,10 +155,10 @@ impl ReplicationControl<'_> {
         next_offset: Offset,
     ) -> (Vec<MetadataRecord>, BrokerEpoch) {
         let mut records = Vec::new();
-        let same = self
-            .image
-            .broker(request.broker)
-            .filter(|b| b.incarnation == request.incarnation);
+        let same = self.image.broker(request.broker).filter(|b| {
+            b.incarnation == request.incarnation
+                || self.bug == Some(Bug::RegistrationIgnoresIncarnation)
+        });
         let registration = match same {
             Some(existing) => RegisterBrokerRecord {
                 broker: request.broker,
@@ -263,7 +266,9 @@ impl ReplicationControl<'_> {
         if broker != partition.leader {
             return Err(ErrorCode::InvalidRequest);
         }
-        if proposal.partition_epoch < partition.partition_epoch {
+        if proposal.partition_epoch < partition.partition_epoch
+            && self.bug != Some(Bug::NoPartitionEpochCheck)
+        {
             return Err(ErrorCode::InvalidUpdateVersion);
         }
         let mut isr: Vec<BrokerId> = proposal.new_isr.iter().map(|(id, _)| *id).collect();
@@ -287,9 +292,10 @@ impl ReplicationControl<'_> {
     /// `ineligibleReplicasForIsr`: registered, active, and the incarnation that the leader means
     /// (KIP-841, KIP-903); -1 means any.
     fn is_eligible(&self, id: BrokerId, epoch: BrokerEpoch) -> bool {
+        let any = epoch == -1 || self.bug == Some(Bug::StaleBrokerEpochIsr);
         self.image
             .broker(id)
-            .is_some_and(|b| b.is_active() && (epoch == -1 || epoch == b.epoch))
+            .is_some_and(|b| b.is_active() && (any || epoch == b.epoch))
     }
 
     /// `maybeElectUncleanLeaders`: for partitions without leader whose topic allows it.

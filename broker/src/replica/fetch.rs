@@ -5,6 +5,7 @@
 //! handled (and not again when it was parked and is read at its end). Not modelled: fetch sessions,
 //! read_committed below the high watermark (there are no transactions), quotas.
 
+use crate::bug::Bug;
 use crate::controller::MetadataImage;
 use crate::disk::DiskError;
 use crate::env::Env;
@@ -187,8 +188,13 @@ impl ReplicaManager {
             }
         })?;
         let partition = &replica.partition;
-        partition.check_leader_epoch(ask.current_leader_epoch, true)?;
         let from_follower = request.replica_id >= 0;
+        let current = if from_follower && self.bug == Some(Bug::NoFetchEpoch) {
+            NO_EPOCH
+        } else {
+            ask.current_leader_epoch
+        };
+        partition.check_leader_epoch(current, true)?;
         if from_follower
             && !partition
                 .remotes()

@@ -6,6 +6,7 @@
 //! Not modelled: several fetcher threads a leader (`num.replica.fetchers` > 1), throttling, the
 //! OffsetForLeaderEpoch round of brokers before 2.7.
 
+use crate::bug::Bug;
 use crate::channel::Channel;
 use crate::ids::*;
 use crate::replica::partition::Partition;
@@ -24,6 +25,17 @@ pub struct FetchState {
     pub last_fetched_epoch: LeaderEpoch,
     /// Not before this instant (`replica.fetch.backoff.ms` after an error).
     pub delayed_until: Nanos,
+}
+
+impl FetchState {
+    /// Whether the answer to `ask` is for the partition as it is now: not removed and added again in
+    /// another epoch, nor truncated meanwhile.
+    pub fn is_asked_for(&self, ask: &FetchPartition, bug: Option<Bug>) -> bool {
+        let offset = self.fetch_offset == ask.fetch_offset;
+        let epoch = self.leader_epoch == ask.current_leader_epoch;
+        (offset || bug == Some(Bug::LateFetchResponseOffset))
+            && (epoch || bug == Some(Bug::LateFetchResponseEpoch))
+    }
 }
 
 /// What a fetcher is waiting for.

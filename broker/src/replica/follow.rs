@@ -228,9 +228,7 @@ impl ReplicaManager {
                 .fetchers
                 .get(&job.leader)
                 .and_then(|f| f.partitions.get(&id))
-                .is_some_and(|s| {
-                    s.fetch_offset == ask.fetch_offset && s.leader_epoch == ask.current_leader_epoch
-                });
+                .is_some_and(|state| state.is_asked_for(ask, self.bug));
             if !current {
                 job.todo.pop_front();
                 continue;
@@ -390,6 +388,10 @@ impl ReplicaManager {
         end: Offset,
         env: &mut Env<'_>,
     ) {
+        if self.bug == Some(Bug::OorTruncateAll) {
+            self.fetch_error(leader, id, ErrorCode::OffsetOutOfRange, env);
+            return;
+        }
         let offset = truncation_offset(&self.replicas[&id].partition, epoch, end);
         self.truncate(leader, id, offset, env);
     }
@@ -447,7 +449,7 @@ impl ReplicaManager {
         match only_offset(response) {
             Ok(leader_end) if fetched => {
                 let log_end = self.replicas[&id].partition.log.log_end_offset();
-                if leader_end < log_end {
+                if leader_end < log_end && self.bug != Some(Bug::OorTruncateAll) {
                     self.truncate(leader, id, leader_end, env);
                 } else {
                     let timeout = millis(self.config.replica_socket_timeout_ms);
@@ -477,8 +479,12 @@ impl ReplicaManager {
             Ok(leader_start) if fetched => {
                 let partition = &mut self.replicas.get_mut(&id).expect("fetched").partition;
                 let log_end = partition.log.log_end_offset();
-                assert!(leader_end >= log_end, "a shorter leader truncates");
-                if leader_start > log_end {
+                let truncate_all = self.bug == Some(Bug::OorTruncateAll);
+                assert!(
+                    leader_end >= log_end || truncate_all,
+                    "a shorter leader truncates"
+                );
+                if leader_start > log_end || truncate_all {
                     let high_watermark = partition.log.high_watermark;
                     if let Err(error) = partition
                         .log

@@ -179,6 +179,12 @@ impl ReplicaManager {
         self.replicas.get(&id).map(|r| &r.partition)
     }
 
+    /// How a follower's fetcher stands with a partition.
+    #[cfg(test)]
+    pub(crate) fn fetch_state(&self, id: TopicPartition) -> Option<&super::fetcher::FetchState> {
+        self.fetchers.values().find_map(|f| f.partitions.get(&id))
+    }
+
     /// All replicas, in order.
     pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
         self.replicas.values().map(|r| &r.partition)
@@ -228,12 +234,16 @@ impl ReplicaManager {
                 followers.push(id);
             }
         }
-        let (mut start, mut new_epochs) = (Vec::new(), Vec::new());
+        let (mut start, mut new_epochs, mut same_leader) = (Vec::new(), Vec::new(), Vec::new());
         for id in followers {
             let state = image.partition(id).expect("listed above");
             let replica = self.replicas.get_mut(&id).expect("created above");
             let was_leader = replica.partition.is_leader();
+            let former_leader = replica.partition.leader();
             let new_epoch = replica.partition.make_follower(state, env);
+            if new_epoch && former_leader == state.leader && former_leader != NO_BROKER {
+                same_leader.push(id);
+            }
             if was_leader && !replica.partition.is_leader() {
                 self.upcalls.push(Upcall::ResignedLeader(id));
             }
@@ -242,7 +252,7 @@ impl ReplicaManager {
                 && (state.leader == NO_BROKER || !state.isr.contains(&self.local))
             {
                 self.stop_fetching(id);
-            } else if new_epoch {
+            } else if new_epoch || self.bug == Some(Bug::RefetchInSameEpoch) {
                 start.push(id);
             }
             if new_epoch {
@@ -254,6 +264,11 @@ impl ReplicaManager {
         }
         for &id in &start {
             self.start_fetching(id, image, env);
+        }
+        if self.bug == Some(Bug::SkipTruncSameLeader) {
+            for id in same_leader {
+                self.skip_truncation(id);
+            }
         }
         for id in new_epochs {
             self.complete_delayed(id, Change::Any, image, env);
@@ -280,6 +295,11 @@ impl ReplicaManager {
         }
         if moved {
             self.upcalls.push(Upcall::HighWatermark(id));
+        }
+        if self.bug == Some(Bug::IsrJoinWithOldEpochOffset)
+            && self.replicas[&id].partition.pending().is_some()
+        {
+            self.upcalls.push(Upcall::ProposeIsr(id));
         }
         self.complete_delayed(id, Change::Any, image, env);
     }
@@ -351,6 +371,15 @@ impl ReplicaManager {
             Fetcher::new(leader, Channel::new(NodeId::of_broker(leader), token))
         });
         fetcher.add(&self.replicas[&id].partition);
+    }
+
+    /// Planted: without the epoch of its last record the leader cannot say where the logs part.
+    fn skip_truncation(&mut self, id: TopicPartition) {
+        for fetcher in self.fetchers.values_mut() {
+            if let Some(state) = fetcher.partitions.get_mut(&id) {
+                state.last_fetched_epoch = NO_EPOCH;
+            }
+        }
     }
 
     /// `shutdownIdleFetcherThreads`: their connections close with them.

@@ -16,6 +16,8 @@ pub mod fetcher;
 pub mod follow;
 pub mod manager;
 pub mod partition;
+#[cfg(test)]
+mod planted;
 pub mod produce;
 pub mod purgatory;
 #[cfg(test)]

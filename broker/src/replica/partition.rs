@@ -189,10 +189,11 @@ impl Partition {
     /// controller may refuse it (KIP-497).
     fn in_maximal_isr(&self, broker: BrokerId) -> bool {
         self.isr.contains(&broker)
-            || self
-                .pending
-                .as_ref()
-                .is_some_and(|p| p.adds == Some(broker))
+            || self.bug != Some(Bug::CommittedIsrForHighWatermark)
+                && self
+                    .pending
+                    .as_ref()
+                    .is_some_and(|p| p.adds == Some(broker))
     }
 
     fn maximal_isr_len(&self) -> usize {
@@ -236,11 +237,15 @@ impl Partition {
             let start = self.log.log_end_offset();
             // Also without a single write: a follower may hold entries of a later epoch than any in
             // this log (KAFKA-7415).
-            self.log
-                .assign_epoch_start_offset(state.leader_epoch, start);
+            if self.bug != Some(Bug::NoEpochOnBecomeLeader) {
+                self.log
+                    .assign_epoch_start_offset(state.leader_epoch, start);
+            }
             for remote in &mut self.remotes {
                 let in_sync = state.isr.contains(&remote.broker);
-                remote.reset(env.wall_ms, start, new_leader, in_sync);
+                if self.bug != Some(Bug::StaleFollowerStateOnElection) {
+                    remote.reset(env.wall_ms, start, new_leader, in_sync);
+                }
             }
             self.leader_epoch = state.leader_epoch;
             self.leader_epoch_start = Some(start);
@@ -253,6 +258,11 @@ impl Partition {
         self.partition_epoch = state.partition_epoch;
         self.leader = local;
         self.emit_isr(env);
+        if new_epoch && self.bug == Some(Bug::IsrJoinWithOldEpochOffset) {
+            for &broker in state.replicas.iter().filter(|b| **b != local) {
+                self.maybe_expand_isr(broker, image, env);
+            }
+        }
         // The ISR may be this replica alone.
         self.maybe_increment_high_watermark(image, env)
     }
@@ -272,7 +282,9 @@ impl Partition {
         self.leader_epoch_start = None;
         self.partition_epoch = state.partition_epoch;
         self.replicas = state.replicas.clone();
-        self.remotes.clear();
+        if self.bug != Some(Bug::StaleFollowerStateOnElection) {
+            self.remotes.clear();
+        }
         self.isr.clear();
         self.pending = None;
         if new_epoch {
@@ -311,7 +323,11 @@ impl Partition {
 
     /// `Partition.lastOffsetForLeaderEpoch`; `None` is Kafka's undefined (-1, -1).
     pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        self.log.end_offset_for_epoch(epoch)
+        let found = self.log.end_offset_for_epoch(epoch);
+        if self.bug == Some(Bug::EpochEndNaive) {
+            return found.map(|(_, end)| (epoch, end));
+        }
+        found
     }
 
     /// KIP-595: whether a follower whose last record has this epoch and that continues at this offset
@@ -369,7 +385,8 @@ impl Partition {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> bool {
-        if !self.is_leader() || self.is_under_min_isr() {
+        let strict = self.bug != Some(Bug::NoStrictMinIsr);
+        if !self.is_leader() || strict && self.is_under_min_isr() {
             return false;
         }
         let leader_end = self.log.log_end_offset();
@@ -452,11 +469,12 @@ impl Partition {
         let Some(remote) = self.remotes.iter().find(|r| r.broker == broker) else {
             return;
         };
-        let reached = remote.log_end_offset >= self.log.high_watermark
-            && self
-                .leader_epoch_start
-                .is_some_and(|start| remote.log_end_offset >= start);
-        if !reached || !self.is_isr_eligible(remote, image) {
+        let end = remote.log_end_offset;
+        let high_watermark =
+            end >= self.log.high_watermark || self.bug == Some(Bug::IsrJoinBelowHighWatermark);
+        let epoch_start = self.leader_epoch_start.is_some_and(|start| end >= start)
+            || self.bug == Some(Bug::IsrJoinBelowEpochStart);
+        if !(high_watermark && epoch_start) || !self.is_isr_eligible(remote, image) {
             return;
         }
         let mut isr = self.isr.clone();

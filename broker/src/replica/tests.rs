@@ -2,6 +2,7 @@
 
 use super::fetcher::truncation_offset;
 use super::partition::{Partition, ReplicationProgress};
+use crate::bug::Bug;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::{
     MetadataImage, MetadataRecord, PartitionRegistration, RegisterBrokerRecord,
@@ -15,20 +16,20 @@ use crate::wire::ErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const ID: TopicPartition = TopicPartition {
+pub(super) const ID: TopicPartition = TopicPartition {
     topic: TopicId(7),
     partition: 0,
 };
 /// `replica.lag.time.max.ms` of these tests.
-const LAG_MS: i64 = 10_000;
+pub(super) const LAG_MS: i64 = 10_000;
 
 /// Broker 1's replica of a partition with replicas 1, 2, 3 and `min.insync.replicas` 2.
-struct Play {
-    partition: Partition,
+pub(super) struct Play {
+    pub(super) partition: Partition,
     image: MetadataImage,
     disk: MemoryDisk,
     rng: Stream,
-    wall_ms: i64,
+    pub(super) wall_ms: i64,
     out: Vec<Output>,
     facts: Vec<Fact>,
     next_conn: u64,
@@ -36,6 +37,10 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
+        Play::with(None)
+    }
+
+    pub(super) fn with(bug: Option<Bug>) -> Play {
         let mut disk = MemoryDisk::default();
         let (log, _) = PartitionLog::open("t-0", &mut disk, true, 0, 0).unwrap();
         let topic = BTreeMap::from([("min.insync.replicas".to_string(), "2".to_string())]);
@@ -53,7 +58,7 @@ impl Play {
             image.apply(&record, i64::from(broker));
         }
         Play {
-            partition: Partition::new(ID, "t".into(), 1, log, config, LAG_MS, None),
+            partition: Partition::new(ID, "t".into(), 1, log, config, LAG_MS, bug),
             image,
             disk,
             rng: Stream::new(1, 1),
@@ -64,7 +69,7 @@ impl Play {
         }
     }
 
-    fn act<T>(
+    pub(super) fn act<T>(
         &mut self,
         what: impl FnOnce(&mut Partition, &MetadataImage, &mut Env<'_>) -> T,
     ) -> T {
@@ -80,12 +85,12 @@ impl Play {
         what(&mut self.partition, &self.image, &mut env)
     }
 
-    fn lead(&mut self, epoch: LeaderEpoch, isr: &[BrokerId]) {
+    pub(super) fn lead(&mut self, epoch: LeaderEpoch, isr: &[BrokerId]) {
         let state = state(1, epoch, isr, epoch);
         self.act(|p, image, env| p.make_leader(&state, image, env));
     }
 
-    fn append(&mut self, records: i64) {
+    pub(super) fn append(&mut self, records: i64) {
         for _ in 0..records {
             let epoch = self.partition.leader_epoch();
             self.act(|p, image, env| {
@@ -101,7 +106,7 @@ impl Play {
     }
 
     /// A follower's fetch with the broker epoch of its registration.
-    fn fetch(&mut self, broker: BrokerId, offset: Offset) -> Result<bool, ErrorCode> {
+    pub(super) fn fetch(&mut self, broker: BrokerId, offset: Offset) -> Result<bool, ErrorCode> {
         self.fetch_with_epoch(broker, i64::from(broker) * 10, offset)
     }
 
@@ -114,12 +119,12 @@ impl Play {
         self.act(|p, image, env| p.update_follower(broker, epoch, offset, image, env))
     }
 
-    fn high_watermark(&self) -> Offset {
+    pub(super) fn high_watermark(&self) -> Offset {
         self.partition.log.high_watermark
     }
 }
 
-fn state(
+pub(super) fn state(
     leader: BrokerId,
     leader_epoch: LeaderEpoch,
     isr: &[BrokerId],

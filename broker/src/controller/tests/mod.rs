@@ -2,6 +2,7 @@
 
 mod metadata_log;
 mod partitions;
+mod planted;
 mod sessions;
 
 use super::*;
@@ -56,8 +57,17 @@ struct World {
 impl World {
     /// A started controller whose log is open, with one connection, number 100.
     fn start(config: BrokerConfig, topics: Vec<TopicSpec>, disk: MemoryDisk) -> World {
+        World::with_bug(config, topics, disk, None)
+    }
+
+    fn with_bug(
+        config: BrokerConfig,
+        topics: Vec<TopicSpec>,
+        disk: MemoryDisk,
+        bug: Option<Bug>,
+    ) -> World {
         let mut world = World {
-            controller: Controller::new(config, topics, None),
+            controller: Controller::new(config, topics, bug),
             disk,
             now: 0,
             events: BTreeMap::new(),
@@ -77,7 +87,14 @@ impl World {
     }
 
     fn with_three_brokers(unclean: bool) -> World {
-        let mut world = World::start(config(unclean), topics(), MemoryDisk::default());
+        World::three_brokers(World::start(
+            config(unclean),
+            topics(),
+            MemoryDisk::default(),
+        ))
+    }
+
+    fn three_brokers(mut world: World) -> World {
         for broker in 0..3 {
             assert_eq!(
                 world.register(broker, broker as u128, -1).error,
