@@ -240,6 +240,7 @@ pub fn run() -> (RunSpec, RunResult) {
                 what: What::Crash,
                 whom: Whom::LeaderOf(0),
                 for_ms: 5_000,
+                counted_from: None,
             }],
             canonical: Some("P04".to_string()),
         },

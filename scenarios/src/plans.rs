@@ -130,6 +130,7 @@ impl Script<'_> {
             what,
             whom,
             for_ms: self.context.timeouts.noticed_after_ms(self.family) * 2,
+            counted_from: None,
         }])
     }
 
@@ -159,6 +160,7 @@ impl Script<'_> {
             },
             whom: Whom::LeaderOf(0),
             for_ms: self.context.timeouts.spread_ms(self.family),
+            counted_from: None,
         };
         plan.faults.insert(0, slow);
         plan
@@ -179,6 +181,7 @@ impl Script<'_> {
                         What::CutConnections => self.context.timeouts.noticed_after_ms(self.family),
                         _ => 0,
                     },
+                    counted_from: None,
                 }])
             })
             .to_vec()
@@ -194,6 +197,7 @@ impl Script<'_> {
             what: What::MoveLeader,
             whom: Whom::LeaderOf(0),
             for_ms: 0,
+            counted_from: None,
         }
     }
 
@@ -222,6 +226,7 @@ impl Script<'_> {
             what: What::Crash,
             whom: Whom::WhereItHappened,
             for_ms: self.context.timeouts.noticed_after_ms(self.family),
+            counted_from: None,
         }])
     }
 
@@ -235,6 +240,7 @@ impl Script<'_> {
             what: What::StartConsumers,
             whom: Whom::Consumer(0),
             for_ms: 0,
+            counted_from: None,
         }])
     }
 }

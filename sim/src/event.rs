@@ -1,5 +1,7 @@
 //! The one stream of events that history, marks, invariants, attribution and the story read.
 
+use crate::fault::DiskOperation;
+use everyack_broker::disk::DiskError;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::NodeId;
 use everyack_broker::time::Nanos;
@@ -68,6 +70,60 @@ pub enum FaultEvent {
         /// Extra one-way latency in microseconds.
         extra_us: u64,
     },
+    /// The process was asked to shut down in order (SIGTERM).
+    ShutDownAsked,
+    /// The process ended by itself: after an orderly shutdown, or over a disk that failed it.
+    Halted,
+    /// The process was stopped (SIGSTOP).
+    Paused,
+    /// The process goes on (SIGCONT).
+    Resumed,
+    /// The machine's disk was replaced by an empty one.
+    DiskDestroyed,
+    /// From here on the machine's disk serves one operation between two stalls.
+    DiskSlowed {
+        /// Length of a stall in milliseconds.
+        stall_ms: u64,
+    },
+    /// From here on the n-th operation, and perhaps all after it, fails.
+    DiskFails {
+        /// Which operations.
+        operation: DiskOperation,
+        /// With which error.
+        error: DiskError,
+        /// Which one first, from 1.
+        nth: u32,
+    },
+    /// An operation of the disk failed.
+    DiskFailed {
+        /// Which operation.
+        operation: DiskOperation,
+        /// With which error.
+        error: DiskError,
+    },
+    /// The machine's disk works as it should again.
+    DiskHealed,
+    /// The machine's wall clock jumped.
+    ClockJumped {
+        /// How far, in milliseconds.
+        by_ms: i64,
+    },
+    /// The machine's wall clock runs fast or slow.
+    ClockDrifts {
+        /// Parts per million.
+        ppm: i64,
+    },
+    /// The machine's wall clock is set right.
+    ClockSet,
+    /// The application's handler will fail on the records that it is given next.
+    HandlerFails {
+        /// On how many different records.
+        records: u32,
+        /// How often on each.
+        times: u32,
+    },
+    /// The application's handler works again.
+    HandlerHealed,
     /// Every outage ended.
     Healed,
 }
@@ -92,6 +148,13 @@ pub enum ClientEvent {
     },
     /// The application processed a record.
     Processed {
+        /// Which message.
+        message: MessageId,
+        /// Offset it was read at.
+        offset: i64,
+    },
+    /// The application's handler threw on a record.
+    ProcessingFailed {
         /// Which message.
         message: MessageId,
         /// Offset it was read at.

@@ -347,6 +347,19 @@ impl Injector {
                 self.consumers_wanted = true;
                 true
             }
+            What::ShutDown
+            | What::Pause
+            | What::DestroyDisk
+            | What::FillDisk { .. }
+            | What::FailDisk { .. }
+            | What::SlowDisk { .. }
+            | What::ClockJump { .. }
+            | What::ClockDrift { .. }
+            | What::CutFromClients { .. }
+            | What::CutFromCluster { .. }
+            | What::FailProcessing { .. } => {
+                panic!("this world cannot do {:?} to {targets:?}", fault.what)
+            }
         };
         if !done {
             self.schedule(i, LOOK_AGAIN, world);
@@ -381,11 +394,16 @@ impl Injector {
             Whom::LeaderOf(p) => cluster.leader(&kernel, p).into_iter().collect(),
             Whom::FollowerOf(p, n) => {
                 let leader = cluster.leader(&kernel, p);
-                let mut followers = cluster.assignment[p as usize].clone();
-                followers.retain(|b| Some(*b) != leader);
-                followers.sort_unstable();
-                followers.get(n as usize).copied().into_iter().collect()
+                follower(p, n, leader, cluster).into_iter().collect()
             }
+            Whom::LeaderAndFollowerOf(p, n) => match cluster.leader(&kernel, p) {
+                Some(leader) => {
+                    let follower = follower(p, n, Some(leader), cluster);
+                    [leader].into_iter().chain(follower).collect()
+                }
+                None => Vec::new(),
+            },
+            Whom::ReplicaOf(p, n) => replica(p, n, cluster).into_iter().collect(),
             Whom::SameAs(other) => {
                 let struck = self.struck.iter().find(|s| s.fault == other);
                 return struck.map_or(Vec::new(), |s| s.nodes.iter().map(|n| NodeId(*n)).collect());
@@ -612,6 +630,31 @@ pub fn start_broker(broker: BrokerId, cluster: &Cluster, world: &World<Node>) {
     world.record(node, EventKind::Fault(FaultEvent::Started { incarnation }));
 }
 
+/// The n-th follower of a partition by broker id; with one replica, of the brokers without one.
+fn follower(
+    partition: i32,
+    n: u32,
+    leader: Option<BrokerId>,
+    cluster: &Cluster,
+) -> Option<BrokerId> {
+    let replicas = &cluster.assignment[partition as usize];
+    let others = match replicas.len() {
+        1 => &cluster.brokers,
+        _ => replicas,
+    };
+    let mut others: Vec<BrokerId> = others.clone();
+    others.retain(|b| Some(*b) != leader);
+    others.sort_unstable();
+    others.get(n as usize).copied()
+}
+
+/// The n-th broker of a partition's assignment, then of the brokers without a replica.
+fn replica(partition: i32, n: u32, cluster: &Cluster) -> Option<BrokerId> {
+    let replicas = &cluster.assignment[partition as usize];
+    let without = cluster.brokers.iter().filter(|b| !replicas.contains(b));
+    replicas.iter().chain(without).nth(n as usize).copied()
+}
+
 fn partition_0() -> TopicPartition {
     TopicPartition::new(TOPIC, 0)
 }
@@ -705,6 +748,7 @@ fn is_exposed(
     match fault.what {
         What::SlowLinks { .. } => false,
         What::ResetConnections | What::CutConnections => on_the_way || any_unanswered(),
+        What::FailProcessing { .. } => injector.is_anything_in_hand(),
         What::StartConsumers => (0..cluster.assignment.len() as i32).any(|p| {
             cluster.assignment[p as usize].iter().any(|b| {
                 let replica = cluster.replica(&kernel, *b, p);
@@ -727,6 +771,16 @@ fn is_exposed(
         What::Crash
         | What::CutFromFollowers { .. }
         | What::CutFromController { .. }
+        | What::CutFromClients { .. }
+        | What::CutFromCluster { .. }
+        | What::ShutDown
+        | What::Pause
+        | What::DestroyDisk
+        | What::FillDisk { .. }
+        | What::FailDisk { .. }
+        | What::SlowDisk { .. }
+        | What::ClockJump { .. }
+        | What::ClockDrift { .. }
         | What::MoveLeader => {
             on_the_way
                 || (cluster.assignment[0].len() == 1 && any_unanswered())

@@ -5,7 +5,7 @@
 //! fault family. Both mean by a name what [`Mechanism::sentence`] says.
 //!
 //! Not named here: what nothing in this cluster can cause yet (transactions, retention, compaction,
-//! destroyed disks, eligible leader replicas, several controllers).
+//! eligible leader replicas, several controllers).
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ pub enum Mechanism {
     R05,
     S01,
     S02,
+    S10,
+    S20,
     C02,
     C04,
     C05,
@@ -37,6 +39,8 @@ pub enum Mechanism {
     C14,
     C15,
     C18,
+    C20,
+    C21,
 }
 
 /// What is known of one mechanism.
@@ -49,7 +53,7 @@ struct Entry(
 );
 
 /// Id, name, sentence and source of every mechanism, in the order of the enum.
-const CATALOGUE: [Entry; 24] = [
+const CATALOGUE: [Entry; 28] = [
     Entry(
         Mechanism::P01,
         "P01",
@@ -158,8 +162,8 @@ const CATALOGUE: [Entry; 24] = [
     Entry(
         Mechanism::S01,
         "S01",
-        "the only replica lost power",
-        "the partition has one replica, and its machine lost power before the record was synced",
+        "the only replica lost power or its disk",
+        "the partition has one replica, and its machine lost power before the record was synced, or its disk was replaced",
         "UnifiedLog flush policy, log.flush.interval.messages",
     ),
     Entry(
@@ -168,6 +172,20 @@ const CATALOGUE: [Entry; 24] = [
         "every replica lost power",
         "every replica that had the record lost power before it was synced there",
         "UnifiedLog flush policy, log.flush.interval.messages; KIP-966 motivation",
+    ),
+    Entry(
+        Mechanism::S10,
+        "S10",
+        "the leader's disk failed it",
+        "the leader's disk failed a write or a sync and the leader ended over it: another replica was elected before it had copied the record, or the failed sync had dropped the record and no other replica ever had it",
+        "LogDirFailureChannel; ReplicaManager.handleLogDirFailure halts with the last log directory",
+    ),
+    Entry(
+        Mechanism::S20,
+        "S20",
+        "an empty disk led again",
+        "the disk of the whole ISR was replaced by an empty one while replicas outside the ISR still held the record; the empty log was elected on its return, and they truncated to it",
+        "PartitionChangeBuilder.electAnyLeader; KIP-966, KIP-858 directory ids",
     ),
     Entry(
         Mechanism::C02,
@@ -217,6 +235,20 @@ const CATALOGUE: [Entry; 24] = [
         "the committed offset was lost",
         "the partition of __consumer_offsets lost the group's commits in a power loss, the group started again without an offset, and auto.offset.reset=latest put it behind the record",
         "GroupCoordinatorService.groupMetadataTopicConfigs",
+    ),
+    Entry(
+        Mechanism::C20,
+        "C20",
+        "an exception was skipped",
+        "the handler failed on the record, the application caught that and went on, and a commit passed it",
+        "KafkaConsumer documentation: the committed position is that of the next record to be read",
+    ),
+    Entry(
+        Mechanism::C21,
+        "C21",
+        "the dead letter was not durable",
+        "the handler failed on the record, the application sent it to a dead-letter topic, and a commit passed it before that send was acknowledged, which then failed or was lost",
+        "KafkaProducer.send is asynchronous",
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, TOPIC, consumer_node};
 use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
+use crate::fault::DiskOperation;
 use crate::result::StoryLine;
 use crate::run::micros;
 use everyack_broker::fact::{Fact, PositionResetReason};
@@ -121,6 +122,10 @@ fn sentence(event: &Event, names: &Names) -> Option<String> {
         EventKind::Fact(fact) => fact_sentence(fact, names),
         EventKind::Fault(fault) => Some(fault_sentence(fault, names)),
         EventKind::Client(client) => match client {
+            ClientEvent::ProcessingFailed { message, offset } => Some(format!(
+                "its handler throws on the record at offset {offset} of partition {}",
+                message.partition
+            )),
             ClientEvent::CommitFailed(why) => Some(format!("commitSync threw {why}")),
             ClientEvent::PollFailed(why) => Some(format!("poll threw {why}")),
             ClientEvent::PositionsFixed => Some("has a position on each partition".into()),
@@ -157,7 +162,49 @@ fn fault_sentence(fault: &FaultEvent, names: &Names) -> String {
             "FAULT: what it sends to other brokers takes {} ms longer",
             extra_us / 1_000
         ),
+        FaultEvent::ShutDownAsked => "is asked to shut down in order".into(),
+        FaultEvent::Halted => "its process has ended by itself".into(),
+        FaultEvent::Paused => "FAULT: its process is stopped".into(),
+        FaultEvent::Resumed => "its process goes on".into(),
+        FaultEvent::DiskDestroyed => "FAULT: its disk is replaced by an empty one".into(),
+        FaultEvent::DiskSlowed { stall_ms } => {
+            format!("FAULT: its disk stalls, {stall_ms} ms before each operation")
+        }
+        FaultEvent::DiskFails {
+            operation,
+            error,
+            nth,
+        } => format!(
+            "FAULT: its disk will fail {} number {nth} from here: {error}",
+            operation_word(*operation)
+        ),
+        FaultEvent::DiskFailed { operation, error } => format!(
+            "FAULT: its disk fails a {}: {error}",
+            operation_word(*operation)
+        ),
+        FaultEvent::DiskHealed => "its disk works again".into(),
+        FaultEvent::ClockJumped { by_ms } => {
+            format!("FAULT: its wall clock jumps by {by_ms} ms")
+        }
+        FaultEvent::ClockDrifts { ppm } => {
+            format!("FAULT: its wall clock runs {ppm} parts per million too fast")
+        }
+        FaultEvent::ClockSet => "its wall clock is set right".into(),
+        FaultEvent::HandlerFails { records, times } => match times {
+            &u32::MAX => format!("FAULT: its handler fails on the next {records} records"),
+            times => format!(
+                "FAULT: its handler fails on the next {records} records, {times} times each"
+            ),
+        },
+        FaultEvent::HandlerHealed => "its handler works again".into(),
         FaultEvent::Healed => "HEAL: every outage ends".into(),
+    }
+}
+
+fn operation_word(operation: DiskOperation) -> &'static str {
+    match operation {
+        DiskOperation::Write => "write",
+        DiskOperation::Sync => "sync",
     }
 }
 

@@ -93,6 +93,18 @@ impl Seen {
             What::MoveLeader => self.moved = true,
             What::SlowLinks { .. } => {}
             What::StartConsumers => self.started_late = true,
+            // No family in `Family::ALL` does these yet.
+            What::ShutDown
+            | What::Pause
+            | What::DestroyDisk
+            | What::FillDisk { .. }
+            | What::FailDisk { .. }
+            | What::SlowDisk { .. }
+            | What::ClockJump { .. }
+            | What::ClockDrift { .. }
+            | What::CutFromClients { .. }
+            | What::CutFromCluster { .. }
+            | What::FailProcessing { .. } => panic!("no rule for {what:?} yet"),
         }
     }
 
@@ -239,6 +251,7 @@ mod tests {
                     what: *what,
                     whom: *whom,
                     for_ms: 1,
+                    counted_from: None,
                 })
                 .collect(),
             canonical: None,

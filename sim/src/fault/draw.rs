@@ -184,7 +184,29 @@ impl Drawing<'_> {
             _ => Whom::LeaderOf(self.partition()),
         };
         let (what, whom) = match family {
-            Family::None | Family::Random => return,
+            // Families that are not drawn from one fault, or not at all yet.
+            Family::None
+            | Family::Random
+            | Family::RollingCrash
+            | Family::RollingPowerLoss
+            | Family::ZonePowerLoss
+            | Family::MixedRestart
+            | Family::LeaderCutFromClients
+            | Family::ZombieLeader
+            | Family::LeaderPause
+            | Family::RollingRestart
+            | Family::SlowFollower
+            | Family::SlowLeader
+            | Family::DiskFull
+            | Family::DiskError
+            | Family::DiskDestroyed
+            | Family::ShrunkIsrCrash
+            | Family::ShrunkIsrPowerLoss
+            | Family::ShrunkIsrDiskDestroyed
+            | Family::LastIsrCrash
+            | Family::LastIsrPowerLoss
+            | Family::ClockJump
+            | Family::ProcessingException => return,
             Family::ConnectionLoss if self.stream.chance(1, 2) => (What::ResetConnections, leader),
             Family::ConnectionLoss => (What::CutConnections, leader),
             Family::LeaderCrash => (What::Crash, leader),
@@ -216,12 +238,7 @@ impl Drawing<'_> {
             What::ResetConnections | What::MoveLeader | What::StartConsumers => 0,
             _ => self.outage_ms(family),
         };
-        self.faults.push(Fault {
-            when,
-            what,
-            whom,
-            for_ms,
-        });
+        self.faults.push(Fault::new(when, what, whom, for_ms));
     }
 
     /// Adds several faults of a family one after the other, the gaps from "at once" (for a move: as

@@ -35,6 +35,23 @@ pub struct Fault {
     pub whom: Whom,
     /// How long the outage lasts, in milliseconds; the heal ends it at the latest.
     pub for_ms: u64,
+    /// The outage is counted from the strike of the fault with this index, and lasts until then in
+    /// any case; `None` counts from its own strike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_from: Option<usize>,
+}
+
+impl Fault {
+    /// A fault whose outage is counted from its own strike.
+    pub fn new(when: When, what: What, whom: Whom, for_ms: u64) -> Fault {
+        Fault {
+            when,
+            what,
+            whom,
+            for_ms,
+            counted_from: None,
+        }
+    }
 }
 
 /// When a fault strikes.
@@ -60,6 +77,25 @@ pub enum When {
         /// Delay in milliseconds.
         delay_ms: u64,
     },
+    /// That many milliseconds after the outage of the fault with this index ended.
+    AfterOutage {
+        /// Index in the plan.
+        fault: usize,
+        /// Delay in milliseconds.
+        delay_ms: u64,
+    },
+    /// That many microseconds after the n-th event of a kind, counted from 1 and from the instant at
+    /// which the fault with this index struck.
+    Then {
+        /// Index in the plan.
+        fault: usize,
+        /// Which event.
+        event: Trigger,
+        /// The n-th one.
+        nth: u32,
+        /// Delay in microseconds.
+        delay_us: u64,
+    },
 }
 
 /// Events that a fault can wait for.
@@ -82,7 +118,8 @@ pub enum Trigger {
     /// A Produce request for partition 0 has arrived at the leader's process and waits there for a
     /// request handler: it is neither appended nor refused yet.
     ProduceArrived,
-    /// The controller shrank the ISR of partition 0 to its leader.
+    /// The controller shrank the ISR of partition 0 to its leader. With one replica, where it never
+    /// is another, every append of the leader.
     IsrIsLeader,
     /// The controller elected another leader of partition 0.
     LeaderElected,
@@ -117,6 +154,65 @@ pub enum What {
         /// What its page cache had not synced: see [`Unsynced`].
         unsynced: Unsynced,
     },
+    /// The process is shut down in order (SIGTERM), and started again that long after it was asked, or
+    /// once it has ended.
+    ShutDown,
+    /// The process is stopped (SIGSTOP) and goes on after the outage: it takes no input meanwhile, its
+    /// machine keeps its connections and accepts new ones, its timers fire late.
+    Pause,
+    /// The process is killed, the machine's disk replaced by an empty one, and the process started
+    /// again after the outage.
+    DestroyDisk,
+    /// The disk has no space left: from the n-th write that follows, every write and every new file
+    /// fails (ENOSPC) until the outage ends. A process that ended over it is then started again.
+    FillDisk {
+        /// Which write fails first, from 1.
+        nth: u32,
+    },
+    /// The disk fails operations (EIO); a sync that fails drops the pages that it should have made
+    /// durable. A process that ended over it is started again after the outage.
+    FailDisk {
+        /// Which operations fail.
+        operation: DiskOperation,
+        /// Which of them fails first, from 1.
+        nth: u32,
+        /// Whether all that follow fail too, until the outage ends, or only that one.
+        lasting: bool,
+    },
+    /// The disk stalls: between two operations that it serves lie that many milliseconds.
+    SlowDisk {
+        /// Length of a stall.
+        stall_ms: u64,
+    },
+    /// The machine's wall clock jumps, and jumps back after the outage; its monotonic clock does not.
+    ClockJump {
+        /// How far, in milliseconds; negative is back.
+        by_ms: i64,
+    },
+    /// The machine's wall clock runs fast or slow, and is set right after the outage.
+    ClockDrift {
+        /// Parts per million; negative is slow.
+        ppm: i64,
+    },
+    /// All links between the target and the clients are cut.
+    CutFromClients {
+        /// Which directions.
+        direction: Direction,
+    },
+    /// All links between the target and brokers and controllers are cut, both ways: what reaches it
+    /// still are clients.
+    CutFromCluster {
+        /// Whether this producer (from 0) is the only client that still reaches it.
+        only_producer: Option<u32>,
+    },
+    /// The handler of the target's application fails on the records that it is given next; after the
+    /// outage it works again.
+    FailProcessing {
+        /// On how many different records.
+        records: u32,
+        /// How often on each; `u32::MAX` is for as long as the outage lasts.
+        times: u32,
+    },
     /// All links between the target and the other brokers are cut.
     CutFromFollowers {
         /// Which directions.
@@ -138,6 +234,16 @@ pub enum What {
     /// The consumer group starts now. With this fault in a plan no consumer starts before it, and
     /// the producers wait for none; its target is not read.
     StartConsumers,
+}
+
+/// Operations of a disk that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskOperation {
+    /// Appends and new files.
+    Write,
+    /// Syncs of files and directories.
+    Sync,
 }
 
 /// What happens to bytes that were not synced when the power went.
@@ -168,8 +274,13 @@ pub enum Direction {
 pub enum Whom {
     /// The leader of that partition of the topic at that moment.
     LeaderOf(i32),
-    /// The n-th follower (from 0, by broker id) of that partition.
+    /// The n-th follower (from 0, by broker id) of that partition; with one replica the n-th of the
+    /// brokers that have none.
     FollowerOf(i32, u32),
+    /// The leader of that partition and its n-th follower, as above, at one instant.
+    LeaderAndFollowerOf(i32, u32),
+    /// The n-th broker (from 0) of that partition's assignment, then of those that have no replica.
+    ReplicaOf(i32, u32),
     /// The broker that the fault with this index hit.
     SameAs(usize),
     /// A broker by id.

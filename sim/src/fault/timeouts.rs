@@ -85,13 +85,35 @@ impl Timeouts {
     pub fn noticed_after_ms(&self, family: Family) -> u64 {
         match family {
             Family::None | Family::LeaderMove | Family::LateStart => 0,
-            Family::ConnectionLoss => self.producer_request_timeout_ms,
+            Family::ConnectionLoss | Family::LeaderCutFromClients => {
+                self.producer_request_timeout_ms
+            }
             Family::LeaderCrash
             | Family::LeaderPowerLoss
+            | Family::RollingCrash
+            | Family::RollingPowerLoss
             | Family::ClusterPowerLoss
-            | Family::LeaderCutFromController => self.broker_session_timeout_ms,
-            Family::LeaderCutFromFollowers => self.replica_lag_time_max_ms,
-            Family::ProducerCrash | Family::ConsumerCrash => APPLICATION_RESTART_MS,
+            | Family::ZonePowerLoss
+            | Family::MixedRestart
+            | Family::LeaderCutFromController
+            | Family::ZombieLeader
+            | Family::LeaderPause
+            | Family::RollingRestart
+            | Family::DiskFull
+            | Family::DiskError
+            | Family::DiskDestroyed
+            | Family::ShrunkIsrCrash
+            | Family::ShrunkIsrPowerLoss
+            | Family::ShrunkIsrDiskDestroyed
+            | Family::LastIsrCrash
+            | Family::LastIsrPowerLoss => self.broker_session_timeout_ms,
+            Family::LeaderCutFromFollowers
+            | Family::SlowFollower
+            | Family::SlowLeader
+            | Family::ClockJump => self.replica_lag_time_max_ms,
+            Family::ProducerCrash | Family::ConsumerCrash | Family::ProcessingException => {
+                APPLICATION_RESTART_MS
+            }
             Family::Random => self
                 .broker_session_timeout_ms
                 .max(self.replica_lag_time_max_ms)
@@ -131,6 +153,7 @@ impl Timeouts {
                 Family::None
                 | Family::ProducerCrash
                 | Family::ConsumerCrash
+                | Family::ProcessingException
                 | Family::LateStart => 0,
                 _ => self.broker_return_ms(),
             })
