@@ -17,6 +17,8 @@ pub(super) struct Target {
 pub(super) enum Due {
     Timer(Target, TimerToken),
     Serve(Target, Queue),
+    /// A stall of the disk of the machine with this index is over for the item with this number.
+    StallOver(u32, u64),
     /// The device of the machine with this index finished the sync with this number.
     DiskSync(u32, u64),
     /// The first segment of a direction of a connection arrives, if its flight is still current.

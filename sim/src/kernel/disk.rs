@@ -19,7 +19,10 @@
 //! own (a drawn power loss covers its outcomes), older versions of a page surviving instead of the
 //! newest, directories as entries of their parent, quotas, hard links, sparse writes.
 
+mod failing;
 mod power;
+
+use failing::Failing;
 
 use everyack_broker::disk::{Disk, DiskError, FileId};
 use everyack_broker::env::{Stream, SyncToken};
@@ -157,7 +160,7 @@ struct PendingSync {
     target: SyncTarget,
 }
 
-/// What a write or a sync is about to do, for the fault hook.
+/// What a write or a sync is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Create,
@@ -182,6 +185,9 @@ pub struct SimDisk {
     /// Syncs that the step in progress asked for, with the bytes that each has to write.
     started: Vec<(u64, Option<usize>)>,
     busy_until: Nanos,
+    failing: Failing,
+    /// How long it stalls before it serves an operation.
+    stall: Nanos,
     rng: Stream,
 }
 
@@ -199,14 +205,10 @@ impl SimDisk {
             next_sync: 0,
             started: Vec::new(),
             busy_until: 0,
+            failing: Failing::default(),
+            stall: 0,
             rng,
         }
-    }
-
-    /// The one place where a disk fault makes an operation fail (ENOSPC, EIO). No fault is wired
-    /// to it yet.
-    fn admit(&self, _operation: Operation, _bytes: usize) -> Result<(), DiskError> {
-        Ok(())
     }
 
     /// Every visible path, sorted.
@@ -328,7 +330,7 @@ impl SimDisk {
                         SYNC_BASE + self.rng.below(SYNC_JITTER) + SYNC_PER_BYTE * bytes as Nanos
                     }
                 };
-                self.busy_until = self.busy_until.max(now) + service;
+                self.busy_until = self.busy_until.max(now) + service + self.stall;
                 (id, self.busy_until)
             })
             .collect()
@@ -341,9 +343,11 @@ impl SimDisk {
     ) -> Option<(Owner, SyncToken, Result<(), DiskError>)> {
         let at = self.pending.iter().position(|sync| sync.id == id)?;
         let sync = self.pending.remove(at);
-        let outcome = self.admit(Operation::Sync, 0);
-        if outcome.is_ok() {
-            match sync.target {
+        let outcome = self.outcome(&sync.target);
+        match (sync.target, outcome) {
+            (SyncTarget::File { ino, image }, Err(_)) => self.drop_pages(ino, image),
+            (SyncTarget::Directory { .. }, Err(_)) => {}
+            (target, Ok(())) => match target {
                 SyncTarget::File { ino, image } => self.inode_mut(ino).durable = image,
                 SyncTarget::Directory { dir, changes_below } => {
                     let durable = &mut self.durable_names;
@@ -355,9 +359,24 @@ impl SimDisk {
                         !covered
                     });
                 }
-            }
+            },
         }
         sync.owner.map(|(owner, token)| (owner, token, outcome))
+    }
+
+    /// Whether a sync succeeds; one that has nothing to write always does.
+    fn outcome(&mut self, target: &SyncTarget) -> Result<(), DiskError> {
+        let clean = match target {
+            SyncTarget::File { ino, image } => self.inode(*ino).durable.same >= image.same,
+            SyncTarget::Directory { dir, changes_below } => !self
+                .journal
+                .iter()
+                .any(|(number, change)| number < changes_below && change.is_in(dir)),
+        };
+        match clean {
+            true => Ok(()),
+            false => self.failing.admit(Operation::Sync),
+        }
     }
 
     /// A process is gone. Its cached bytes stay; of the syncs that it waited for, each may have
@@ -455,7 +474,7 @@ impl Disk for DiskHandle<'_> {
         let ino = match self.disk.names.get(path) {
             Some(ino) => *ino,
             None => {
-                self.disk.admit(Operation::Create, 0)?;
+                self.disk.failing.admit(Operation::Create)?;
                 self.disk.create(path)
             }
         };
@@ -481,7 +500,7 @@ impl Disk for DiskHandle<'_> {
     }
 
     fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk.admit(Operation::Append, bytes.len())?;
+        self.disk.failing.admit(Operation::Append)?;
         let ino = self.handles.ino(file);
         self.disk.inode_mut(ino).content.extend_from_slice(bytes);
         Ok(())
@@ -497,7 +516,7 @@ impl Disk for DiskHandle<'_> {
     }
 
     fn truncate(&mut self, file: FileId, len: u64) -> Result<(), DiskError> {
-        self.disk.admit(Operation::Truncate, 0)?;
+        self.disk.failing.admit(Operation::Truncate)?;
         let ino = self.handles.ino(file);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         self.disk.truncate(ino, len);
@@ -508,7 +527,7 @@ impl Disk for DiskHandle<'_> {
         if !self.disk.names.contains_key(from) {
             return Err(DiskError::NotFound);
         }
-        self.disk.admit(Operation::Name, 0)?;
+        self.disk.failing.admit(Operation::Name)?;
         if from == to {
             return Ok(());
         }

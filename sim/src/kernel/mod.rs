@@ -3,6 +3,7 @@
 //!
 //! - [`network`] links, and connections that behave like TCP
 //! - [`disk`] the page cache and what survives a power loss
+//! - [`trouble`] stopped processes, failing and stalling disks, wrong clocks
 //! - [`trace`] the hash over every input and fact
 //!
 //! The kernel calls each process itself, one input at a time, and applies what it puts out: frames
@@ -21,6 +22,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+mod trouble;
 
 use crate::event::{Event, EventKind};
 use crate::fault::Unsynced;
@@ -37,6 +39,7 @@ use everyack_broker::wire::Frame;
 use network::{Host, LinkProfile, Network};
 use std::collections::BTreeMap;
 use trace::Trace;
+use trouble::{Stalled, WallClock};
 
 /// A machine: disk, wall clock, power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,19 +84,25 @@ struct Node<P> {
     rng: Stream,
     queues: Vec<Servers>,
     handles: Handles,
+    /// Stopped by SIGSTOP; what comes meanwhile is held, with the size of its frame.
+    paused: bool,
+    held: Vec<(Input, u32)>,
 }
 
 struct MachineState {
     disk: SimDisk,
-    wall_offset_ms: i64,
+    clock: WallClock,
     /// Service times in percent of the normal ones.
     slowness_percent: u64,
     powered: bool,
+    /// Items of queues that the stalled disk holds up.
+    stalled: Vec<Stalled>,
+    next_stalled: u64,
 }
 
 impl MachineState {
     fn wall_ms(&self, now: Nanos) -> i64 {
-        WALL_CLOCK_START_MS + (now / MILLIS) as i64 + self.wall_offset_ms
+        WALL_CLOCK_START_MS + (now / MILLIS) as i64 + self.clock.error_ms(now)
     }
 }
 
@@ -184,6 +193,8 @@ impl<P: Process> Kernel<P> {
             rng: Stream::new(self.seed, purpose::process(id, 0)),
             queues: Vec::new(),
             handles: Handles::default(),
+            paused: false,
+            held: Vec::new(),
         });
     }
 
@@ -194,9 +205,11 @@ impl<P: Process> Kernel<P> {
         let index = self.machines.len() as u32;
         self.machines.push(MachineState {
             disk: SimDisk::new(Stream::new(self.seed, purpose::disk(id))),
-            wall_offset_ms: 0,
+            clock: WallClock::default(),
             slowness_percent: 100,
             powered: true,
+            stalled: Vec::new(),
+            next_stalled: 0,
         });
         self.machine_index.insert(id, index);
         index
@@ -285,6 +298,8 @@ impl<P: Process> Kernel<P> {
     fn bury(&mut self, index: u32) {
         let node = &mut self.nodes[index as usize];
         node.process = None;
+        node.paused = false;
+        node.held.clear();
         for servers in &mut node.queues {
             servers.free_at.fill(0);
         }
@@ -302,6 +317,7 @@ impl<P: Process> Kernel<P> {
             return None;
         }
         self.machines[slot].powered = false;
+        self.machines[slot].stalled.clear();
         for index in 0..self.nodes.len() as u32 {
             if self.nodes[index as usize].machine as usize != slot {
                 continue;
@@ -360,12 +376,6 @@ impl<P: Process> Kernel<P> {
     /// Whether the machine has power.
     pub fn is_powered(&self, machine: MachineId) -> bool {
         self.machine(machine).powered
-    }
-
-    /// Sets how far a machine's wall clock is from the true time, in milliseconds.
-    pub fn set_wall_offset_ms(&mut self, machine: MachineId, offset_ms: i64) {
-        let slot = self.machine_slot(machine);
-        self.machines[slot].wall_offset_ms = offset_ms;
     }
 
     /// Sets a machine's service times in percent of the normal ones.

@@ -4,7 +4,7 @@ use super::agenda::{Due, Target};
 use super::disk::{DiskHandle, Owner};
 use super::network::{Delivery, Network};
 use super::{Kernel, Next, Servers, purpose};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, FaultEvent};
 use crate::spec::WireMode;
 use everyack_broker::env::{ConnId, Env, Input, Output, Process, Queue, Stream};
 use everyack_broker::ids::NodeId;
@@ -21,7 +21,13 @@ impl<P: Process> Kernel<P> {
         self.stats.events += 1;
         match due {
             Due::Timer(target, token) => self.step_current(target, Input::Timer(token)),
-            Due::Serve(target, queue) => self.step_current(target, Input::Serve(queue)),
+            Due::Serve(target, queue) => self.serve_now(target, queue),
+            Due::StallOver(machine, number) => {
+                match self.machines[machine as usize].stall_over(number) {
+                    Some((target, queue)) => self.step_current(target, Input::Serve(queue)),
+                    None => Next::Quiet,
+                }
+            }
             Due::Control(token) => Next::Control(token),
             Due::DiskSync(machine, id) => match self.machines[machine as usize].disk.complete(id) {
                 Some((owner, token, outcome)) => self.step_current(
@@ -56,9 +62,11 @@ impl<P: Process> Kernel<P> {
             Due::Refusal(conn) => network.refusal(agenda, conn),
             Due::Rst(conn, side) => network.rst(conn, side),
             Due::Aborted(conn, side) => network.abort(conn, usize::from(side)),
-            Due::Timer(..) | Due::Serve(..) | Due::DiskSync(..) | Due::Control(_) => {
-                unreachable!("not the network's")
-            }
+            Due::Timer(..)
+            | Due::Serve(..)
+            | Due::StallOver(..)
+            | Due::DiskSync(..)
+            | Due::Control(_) => unreachable!("not the network's"),
         }
     }
 
@@ -82,6 +90,19 @@ impl<P: Process> Kernel<P> {
         Next::Stepped(self.hosts[node as usize].id)
     }
 
+    /// A server has worked on an item: it is served, unless the disk stalls.
+    fn serve_now(&mut self, target: Target, queue: Queue) -> Next {
+        let machine = self.nodes[target.node as usize].machine;
+        match self.machines[machine as usize].put_off(target, queue) {
+            None => self.step_current(target, Input::Serve(queue)),
+            Some((stall, number)) => {
+                let at = self.agenda.now() + stall;
+                self.agenda.put(at, Due::StallOver(machine, number));
+                Next::Quiet
+            }
+        }
+    }
+
     fn step_current(&mut self, target: Target, input: Input) -> Next {
         if !Network::is_current(&self.hosts, target) {
             return Next::Quiet;
@@ -95,6 +116,10 @@ impl<P: Process> Kernel<P> {
         let now = self.agenda.now();
         let host = self.hosts[index as usize];
         let node = &mut self.nodes[index as usize];
+        if node.paused {
+            node.held.push((input, size));
+            return;
+        }
         let machine = &mut self.machines[node.machine as usize];
         let wall_ms = machine.wall_ms(now);
         let process = node.process.as_mut().expect("only the living are stepped");
@@ -122,6 +147,16 @@ impl<P: Process> Kernel<P> {
         if machine.disk.has_started() {
             for (id, at) in machine.disk.schedule_started(now) {
                 self.agenda.put(at, Due::DiskSync(node.machine, id));
+            }
+        }
+        if machine.disk.has_failed() {
+            for (operation, error) in machine.disk.take_failed() {
+                let failed = FaultEvent::DiskFailed { operation, error };
+                self.events.push(Event {
+                    at: now,
+                    node: host.id,
+                    kind: EventKind::Fault(failed),
+                });
             }
         }
         if !self.step_facts.is_empty() {

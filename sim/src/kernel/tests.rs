@@ -1,5 +1,7 @@
 //! The kernel with toy processes: connections, queues, timers, deaths, determinism.
 
+mod trouble;
+
 use super::*;
 use crate::kernel::network::{RTO_MIN, SYN_TIMEOUT};
 use everyack_broker::env::{ConnId, Env, SyncToken, TimerToken};
@@ -43,7 +45,8 @@ impl Process for Toy {
             Input::Accepted(_, from) => format!("accepted {from}"),
             Input::Timer(token) => format!("timer {}", token.0),
             Input::Serve(queue) => format!("serve {queue:?}"),
-            Input::Synced(token, _) => format!("synced {}", token.0),
+            Input::Synced(token, Ok(())) => format!("synced {}", token.0),
+            Input::Synced(token, Err(error)) => format!("synced {}: {error}", token.0),
             Input::Start => "start".to_string(),
             Input::Admin(_) => "admin".to_string(),
             Input::Shutdown => "shutdown".to_string(),
@@ -534,7 +537,7 @@ fn power_loss_takes_every_process_of_the_machine() {
 #[test]
 fn wall_clocks_are_per_machine_and_may_jump() {
     let mut kernel = pair(1);
-    kernel.set_wall_offset_ms(MachineId(2), -60_000);
+    kernel.jump_clock(MachineId(2), -60_000);
     run_until(&mut kernel, 5 * SECONDS);
     let wall = |kernel: &mut Kernel<Toy>, node| act(kernel, node, |env| env.wall_ms);
     assert_eq!(wall(&mut kernel, A), WALL_CLOCK_START_MS + 5_000);

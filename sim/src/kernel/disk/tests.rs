@@ -1,7 +1,7 @@
 //! The disk against scenarios, and against a naive model that keeps whole snapshots.
 
 use super::*;
-use crate::fault::Unsynced;
+use crate::fault::{DiskOperation, Unsynced};
 use proptest::prelude::*;
 
 const OWNER: Owner = Owner {
@@ -75,6 +75,47 @@ impl Fixture {
     fn content(&self, path: &str) -> Option<&[u8]> {
         self.disk.content(path)
     }
+}
+
+#[test]
+fn a_failed_sync_leaves_zeros_before_what_was_written_meanwhile() {
+    let mut f = Fixture::new(1);
+    f.append("log", b"kept");
+    f.sync("log");
+    f.append("log", b"lost");
+    let id = f.begin_sync("log");
+    f.append("log", b"later");
+    f.disk.fail(DiskOperation::Sync, DiskError::Io, 1, false);
+    let (_, _, outcome) = f.disk.complete(id).unwrap();
+    assert_eq!(outcome, Err(DiskError::Io));
+    assert_eq!(f.content("log"), Some(&b"kept\0\0\0\0later"[..]));
+    assert_eq!(
+        f.disk.durable_content("log"),
+        None,
+        "its name was never synced"
+    );
+    f.sync("log");
+    f.sync_dir("");
+    f.power_loss(Unsynced::Gone);
+    assert_eq!(f.content("log"), Some(&b"kept\0\0\0\0later"[..]));
+}
+
+#[test]
+fn a_sync_that_has_nothing_to_write_does_not_fail() {
+    let mut f = Fixture::new(1);
+    f.append("log", b"kept");
+    f.sync("log");
+    f.sync_dir("");
+    f.disk.fail(DiskOperation::Sync, DiskError::Io, 1, true);
+    let id = f.begin_sync("log");
+    assert_eq!(f.disk.complete(id).unwrap().2, Ok(()));
+    let id = f.begin_sync_dir("");
+    assert_eq!(f.disk.complete(id).unwrap().2, Ok(()));
+    assert!(!f.disk.has_failed());
+    f.append("log", b"lost");
+    let id = f.begin_sync("log");
+    assert_eq!(f.disk.complete(id).unwrap().2, Err(DiskError::Io));
+    assert_eq!(f.content("log"), Some(&b"kept"[..]));
 }
 
 #[test]
