@@ -488,7 +488,7 @@ fn canary_cell(suite: &Suite) -> Result<CellPlan, SuiteError> {
         name: "canary".to_owned(),
         claim: "a planted bug is caught".to_owned(),
         points: Vec::new(),
-        families: vec![Family::LeaderCrash],
+        cells: Vec::new(),
         twin: None,
         brokers: 3,
         partitions: 3,

@@ -10,7 +10,7 @@ use everyack_sim::fault::{DrawContext, Family, FaultPlan, Timeouts, draw};
 use everyack_sim::spec::{
     Applications, Limits, Properties, PropertyFiles, Record, RunSpec, Topology, WireMode, Workload,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the topic in every cell.
 const TOPIC: &str = "messages";
@@ -116,11 +116,11 @@ impl Suite {
     pub fn cells(&self) -> Result<Vec<CellPlan>, SuiteError> {
         let mut cells: Vec<CellPlan> = Vec::new();
         for row in &self.rows {
-            for point in &row.points {
-                for family in &row.families {
-                    let cell = self.cell(row, point, *family, cells.len())?;
-                    cells.push(cell);
-                }
+            let names = names(row);
+            for (point, family) in &row.cells {
+                let mut cell = self.cell(row, &row.points[*point], *family, cells.len())?;
+                cell.id = format!("{}/{family}", names[*point]);
+                cells.push(cell);
             }
         }
         for i in 0..cells.len() {
@@ -167,7 +167,7 @@ impl Suite {
         );
         let config = flat(&point.files);
         Ok(CellPlan {
-            id: id(row, point, family),
+            id: format!("{}/{family}", row.name),
             index,
             row: row.name.clone(),
             config,
@@ -219,25 +219,34 @@ impl Suite {
     }
 }
 
-/// A cell's id: the row, the values that the row's other configurations do not share, the family.
-fn id(row: &Row, point: &Point, family: Family) -> String {
-    let mut parts = vec![row.name.clone()];
+/// What the ids of a row's cells begin with, by configuration: the row, and the values that its
+/// other configurations do not share.
+fn names(row: &Row) -> Vec<String> {
     let maps: Vec<BTreeMap<String, String>> =
         row.points.iter().map(|point| flat(&point.files)).collect();
-    for (key, value) in flat(&point.files) {
-        if maps.iter().any(|map| map.get(&key) != Some(&value)) {
-            parts.push(format!("{key}={value}"));
-        }
-    }
-    if row
+    let differs = |key: &String| {
+        let first = maps[0].get(key);
+        maps.iter().any(|map| map.get(key) != first)
+    };
+    let keys: BTreeSet<&String> = maps.iter().flat_map(BTreeMap::keys).collect();
+    let keys: Vec<&String> = keys.into_iter().filter(|key| differs(key)).collect();
+    let first = row.points.first().map(|point| point.application);
+    let applications = row
         .points
         .iter()
-        .any(|other| other.application != point.application)
-    {
-        parts.push(point.application.name().to_owned());
-    }
-    parts.push(family.name().to_owned());
-    parts.join("/")
+        .any(|point| Some(point.application) != first);
+    let name = |(point, map): (&Point, &BTreeMap<String, String>)| {
+        let mut parts = vec![row.name.clone()];
+        let values = keys
+            .iter()
+            .filter_map(|key| map.get(*key).map(|value| format!("{key}={value}")));
+        parts.extend(values);
+        if applications {
+            parts.push(point.application.name().to_owned());
+        }
+        parts.join("/")
+    };
+    row.points.iter().zip(&maps).map(name).collect()
 }
 
 /// The consumers' properties with a group.

@@ -109,12 +109,13 @@ pub fn check_suite(input: &CheckInput) -> Result<Suite, SuiteError> {
     } else {
         Application::CommitAfterProcessing
     };
-    let families = Family::ALL
+    let cells = Family::ALL
         .into_iter()
         .filter(|family| match &input.faults {
             Some(only) => only.contains(family),
             None => *family != Family::LeaderMove || broker.default_replication_factor > 1,
         })
+        .map(|family| (0, family))
         .collect();
     let row = Row {
         name: "your configuration".to_owned(),
@@ -128,7 +129,7 @@ pub fn check_suite(input: &CheckInput) -> Result<Suite, SuiteError> {
             },
             application,
         }],
-        families,
+        cells,
         twin: None,
         brokers: input.brokers,
         partitions: PARTITIONS,

@@ -10,6 +10,7 @@
 pub mod cell;
 mod check;
 mod parse;
+mod source;
 
 pub use cell::CellPlan;
 pub use check::{CheckInput, Tolerate, check_suite};
@@ -93,8 +94,8 @@ pub struct Row {
     pub claim: String,
     /// The configurations, in the order of the matrix.
     pub points: Vec<Point>,
-    /// The families that concern it.
-    pub families: Vec<Family>,
+    /// Its cells in order: which of the configurations, under which family.
+    pub cells: Vec<(usize, Family)>,
     /// The weaker row beside which it stands, under the same plans.
     pub twin: Option<String>,
     /// Brokers.

@@ -3,6 +3,7 @@
 //! Every key is known here; an unknown one is an error, as is a Kafka property that nobody knows. A
 //! property that Kafka knows and the simulation does not read is a warning: it changes nothing.
 
+use super::source::{Source, Table};
 use super::{Canary, Load, Point, Row, Suite, SuiteError};
 use crate::model::Application;
 use everyack_broker::bug::Bug;
@@ -10,8 +11,7 @@ use everyack_broker::config::{Class, Scope, classify};
 use everyack_sim::fault::Family;
 use everyack_sim::spec::{Properties, PropertyFiles};
 use std::collections::BTreeMap;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// Drawn plans a cell, unless the suite says.
 const SEEDS: u64 = 100;
@@ -48,7 +48,7 @@ pub fn parse(file: &str, text: &str) -> Result<Suite, SuiteError> {
     let mut lines = Lines::new();
     suite.shortened = shortened(top.table("shortened")?, &mut suite.warnings, &mut lines)?;
     let cluster = cluster(top.table("cluster")?)?;
-    let load = load(top.table("workload")?)?;
+    let load = load(top.table("workload")?, Load::default())?;
     let rows = top.tables("row")?;
     top.nothing_else()?;
     if rows.is_empty() {
@@ -79,9 +79,10 @@ fn judgeable(
     at: usize,
     lines: &Lines,
 ) -> Result<(), SuiteError> {
-    for point in &row.points {
-        for family in &row.families {
-            suite.cell(row, point, *family, 0).map_err(|error| {
+    for (point, family) in &row.cells {
+        suite
+            .cell(row, &row.points[*point], *family, 0)
+            .map_err(|error| {
                 let line = Scope::ALL
                     .into_iter()
                     .find_map(|scope| lines.get(&(scope, error.key.clone())));
@@ -91,7 +92,6 @@ fn judgeable(
                     ..error
                 }
             })?;
-        }
     }
     Ok(())
 }
@@ -152,8 +152,8 @@ fn cluster(table: Option<Table<'_>>) -> Result<(u32, i32), SuiteError> {
     Ok((brokers, partitions as i32))
 }
 
-fn load(table: Option<Table<'_>>) -> Result<Load, SuiteError> {
-    let mut load = Load::default();
+/// What the table sets, over `load`.
+fn load(table: Option<Table<'_>>, mut load: Load) -> Result<Load, SuiteError> {
     let Some(mut table) = table else {
         return Ok(load);
     };
@@ -163,7 +163,7 @@ fn load(table: Option<Table<'_>>) -> Result<Load, SuiteError> {
         .small("messages", 1, 10_000_000)?
         .unwrap_or(load.messages);
     load.bytes = table.small("bytes", 16, 1_000_000)?.unwrap_or(load.bytes);
-    load.spread_ms = table.number("spread-ms", 1)?;
+    load.spread_ms = table.number("spread-ms", 1)?.or(load.spread_ms);
     load.processing_us = table
         .number("processing-us", 0)?
         .unwrap_or(load.processing_us);
@@ -205,7 +205,7 @@ fn shortened(
 fn row(
     table: &mut Table<'_>,
     cluster: (u32, i32),
-    load: Load,
+    under: Load,
     warnings: &mut Vec<String>,
     lines: &mut Lines,
 ) -> Result<Row, SuiteError> {
@@ -214,58 +214,193 @@ fn row(
     let twin = table.text("twin")?;
     let brokers = table.small("brokers", 1, 99)?.unwrap_or(cluster.0);
     let mut families = Vec::new();
-    for name in table
-        .texts("faults")?
-        .ok_or_else(|| table.missing("faults"))?
-    {
-        let allowed = || Family::ALL.map(Family::name).join(", ");
-        let family =
-            Family::from_name(&name).ok_or_else(|| table.wrong("faults", &name, &allowed()))?;
-        families.push(family);
+    for name in table.texts("faults")?.unwrap_or_default() {
+        families.push(family(table, "faults", &name)?);
     }
     let mut applications = Vec::new();
     let named = table.texts("application")?;
     for name in named.unwrap_or_else(|| vec![Application::CommitAfterProcessing.name().to_owned()])
     {
-        let allowed = || Application::ALL.map(Application::name).join(", ");
-        let application = Application::from_name(&name)
-            .ok_or_else(|| table.wrong("application", &name, &allowed()))?;
-        applications.push(application);
+        applications.push(application(table, "application", &name)?);
     }
-    let mut points: Vec<PropertyFiles> = vec![PropertyFiles::default()];
+    let load = load(table.table("workload")?, under)?;
+    let mut files: Vec<PropertyFiles> = vec![PropertyFiles::default()];
     for scope in Scope::ALL {
         for (key, values) in properties(table, scope, warnings, lines)? {
-            points = spread(&points, scope, &key, &values);
+            files = spread(&files, scope, &key, &values);
         }
     }
-    table.nothing_else()?;
-    for (key, empty) in [
-        ("faults", families.is_empty()),
-        ("application", applications.is_empty()),
-    ] {
-        if empty {
-            return Err(table.wrong(key, "nothing", "one name or more"));
-        }
-    }
-    let points = points
-        .into_iter()
-        .flat_map(|files| {
-            applications.iter().map(move |application| Point {
-                files: files.clone(),
-                application: *application,
-            })
+    let points = files.into_iter().flat_map(|files| {
+        applications.iter().map(move |application| Point {
+            files: files.clone(),
+            application: *application,
         })
-        .collect();
+    });
+    let points: Vec<Point> = points.collect();
+    let listed = listed(table, warnings, lines)?;
+    table.nothing_else()?;
+    if applications.is_empty() {
+        return Err(table.wrong("application", "nothing", "one name or more"));
+    }
+    let (points, cells) = match listed {
+        Some(columns) => columns.over(table, points, &families)?,
+        None if families.is_empty() => return Err(table.missing("faults")),
+        None => {
+            let product = (0..points.len())
+                .flat_map(|point| families.iter().map(move |family| (point, *family)));
+            let product = product.collect();
+            (points, product)
+        }
+    };
     Ok(Row {
         name,
         claim,
         points,
-        families,
+        cells,
         twin,
         brokers,
         partitions: cluster.1,
         load,
     })
+}
+
+fn family(table: &Table<'_>, key: &str, name: &str) -> Result<Family, SuiteError> {
+    let allowed = || Family::ALL.map(Family::name).join(", ");
+    Family::from_name(name).ok_or_else(|| table.wrong(key, name, &allowed()))
+}
+
+fn application(table: &Table<'_>, key: &str, name: &str) -> Result<Application, SuiteError> {
+    let allowed = || Application::ALL.map(Application::name).join(", ");
+    Application::from_name(name).ok_or_else(|| table.wrong(key, name, &allowed()))
+}
+
+/// Cells listed one by one, instead of a whole product: `columns` says what each value of a line of
+/// `cells` sets.
+struct Listed {
+    columns: Vec<Column>,
+    cells: Vec<(usize, Vec<String>)>,
+}
+
+enum Column {
+    Faults,
+    Application,
+    Property(Scope, String),
+}
+
+fn listed(
+    table: &mut Table<'_>,
+    warnings: &mut Vec<String>,
+    lines: &mut Lines,
+) -> Result<Option<Listed>, SuiteError> {
+    let names = table.texts("columns")?;
+    let cells = table.lists("cells")?;
+    let (names, cells) = match (names, cells) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(table.missing("cells")),
+        (None, Some(_)) => return Err(table.missing("columns")),
+        (Some(names), Some(cells)) => (names, cells),
+    };
+    let mut columns = Vec::new();
+    for name in &names {
+        let scoped = Scope::ALL.into_iter().find_map(|scope| {
+            let key = name.strip_prefix(scope.name())?.strip_prefix('.')?;
+            Some((scope, key))
+        });
+        columns.push(match (name.as_str(), scoped) {
+            ("faults", _) => Column::Faults,
+            ("application", _) => Column::Application,
+            (_, Some((scope, key))) => {
+                known(table, "columns", scope, key, warnings)?;
+                lines.insert((scope, key.to_owned()), table.line_of("columns"));
+                Column::Property(scope, key.to_owned())
+            }
+            _ => {
+                let allowed = "faults, application, or a property behind the file that it is of, as producer.acks";
+                return Err(table.wrong("columns", name, allowed));
+            }
+        });
+    }
+    for (line, cell) in &cells {
+        if cell.len() != columns.len() {
+            let what = format!(
+                "found {} values, allowed is {}, one a column",
+                cell.len(),
+                columns.len()
+            );
+            return Err(table.wrong_at(*line, "cells", what));
+        }
+    }
+    Ok(Some(Listed { columns, cells }))
+}
+
+impl Listed {
+    /// The configurations and cells that the lines say, over what the row sets for all of them.
+    fn over(
+        self,
+        table: &Table<'_>,
+        base: Vec<Point>,
+        families: &[Family],
+    ) -> Result<(Vec<Point>, Vec<(usize, Family)>), SuiteError> {
+        let [base] = base.as_slice() else {
+            let allowed = "one value a property and one application: the lines of cells vary them";
+            return Err(table.wrong("cells", "a matrix", allowed));
+        };
+        let mut points: Vec<Point> = Vec::new();
+        let mut cells = Vec::new();
+        for (line, values) in &self.cells {
+            let mut point = base.clone();
+            let mut family_of_line = families.to_vec();
+            for (column, value) in self.columns.iter().zip(values) {
+                match column {
+                    Column::Faults => {
+                        let named = family(table, "cells", value);
+                        family_of_line = vec![named.map_err(|e| SuiteError {
+                            line: Some(*line),
+                            ..e
+                        })?];
+                    }
+                    Column::Application => {
+                        let named = application(table, "cells", value);
+                        point.application = named.map_err(|e| SuiteError {
+                            line: Some(*line),
+                            ..e
+                        })?;
+                    }
+                    Column::Property(scope, key) => {
+                        map_of(&mut point.files, *scope).insert(key.clone(), value.clone());
+                    }
+                }
+            }
+            if family_of_line.is_empty() {
+                return Err(table.missing("faults"));
+            }
+            let at = points.iter().position(|known| *known == point);
+            let at = at.unwrap_or_else(|| {
+                points.push(point);
+                points.len() - 1
+            });
+            for family in family_of_line {
+                if cells.contains(&(at, family)) {
+                    let what = "found a cell a second time, allowed is each once".to_owned();
+                    return Err(table.wrong_at(*line, "cells", what));
+                }
+                cells.push((at, family));
+            }
+        }
+        if cells.is_empty() {
+            return Err(table.wrong("cells", "nothing", "one line or more"));
+        }
+        Ok((points, cells))
+    }
+}
+
+fn map_of(files: &mut PropertyFiles, scope: Scope) -> &mut Properties {
+    match scope {
+        Scope::Broker => &mut files.broker,
+        Scope::Topic => &mut files.topic,
+        Scope::Producer => &mut files.producer,
+        Scope::Consumer => &mut files.consumer,
+    }
 }
 
 /// The matrix with one more property: every configuration so far with each of the values.
@@ -279,13 +414,7 @@ fn spread(
     for point in points {
         for value in values {
             let mut files = point.clone();
-            let map: &mut Properties = match scope {
-                Scope::Broker => &mut files.broker,
-                Scope::Topic => &mut files.topic,
-                Scope::Producer => &mut files.producer,
-                Scope::Consumer => &mut files.consumer,
-            };
-            map.insert(key.to_owned(), value.clone());
+            map_of(&mut files, scope).insert(key.to_owned(), value.clone());
             out.push(files);
         }
     }
@@ -305,26 +434,7 @@ fn properties(
     let mut out = Vec::new();
     for key in map.keys() {
         let line = map.line_of(&key);
-        match classify(scope, &key) {
-            Class::Known(_) => {}
-            Class::NotModelled => warnings.push(format!(
-                "{}:{line}: {key}: not modelled, changes nothing",
-                map.source.file
-            )),
-            Class::Unknown { nearest } => {
-                let allowed = match nearest {
-                    Some(meant) if meant.scope == scope => {
-                        format!("a {scope} property of Kafka (meant: {}?)", meant.name)
-                    }
-                    Some(meant) => format!(
-                        "a {scope} property of Kafka ({} is a {} property)",
-                        meant.name, meant.scope
-                    ),
-                    None => format!("a {scope} property of Kafka"),
-                };
-                return Err(map.wrong(&key, &key, &allowed));
-            }
-        }
+        known(&map, &key, scope, &key, warnings)?;
         lines.insert((scope, key.clone()), line);
         let values = map.scalars(&key)?;
         if values.is_empty() {
@@ -335,199 +445,36 @@ fn properties(
     Ok(out)
 }
 
-/// The text, to find lines in.
-struct Source<'a> {
-    file: &'a str,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    /// Line (from 1) of a byte.
-    fn line(&self, at: usize) -> usize {
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
-    }
-
-    /// Line of `twin = "NAME"`.
-    fn line_of(&self, twin: &str) -> Option<usize> {
-        let wanted = format!("\"{twin}\"");
-        let mut lines = self.text.lines();
-        let at =
-            lines.position(|line| line.trim_start().starts_with("twin") && line.contains(&wanted));
-        at.map(|at| at + 1)
-    }
-}
-
-/// A table from which keys are taken; what is left is unknown.
-struct Table<'a> {
-    source: &'a Source<'a>,
-    path: String,
-    table: &'a DeTable<'a>,
-    start: usize,
-    taken: Vec<String>,
-}
-
-impl<'a> Table<'a> {
-    fn of(source: &'a Source<'a>, path: &str, table: &'a DeTable<'a>, start: usize) -> Table<'a> {
-        Table {
-            source,
-            path: path.to_owned(),
-            table,
-            start,
-            taken: Vec::new(),
+/// A property that Kafka knows; one that the simulation does not read is a warning. `at` is the key
+/// of the table that names it.
+fn known(
+    table: &Table<'_>,
+    at: &str,
+    scope: Scope,
+    key: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(), SuiteError> {
+    match classify(scope, key) {
+        Class::Known(_) => Ok(()),
+        Class::NotModelled => {
+            let (file, line) = (table.source.file, table.line_of(at));
+            warnings.push(format!(
+                "{file}:{line}: {key}: not modelled, changes nothing"
+            ));
+            Ok(())
         }
-    }
-
-    fn line(&self) -> usize {
-        self.source.line(self.start)
-    }
-
-    fn full(&self, key: &str) -> String {
-        match self.path.as_str() {
-            "" => key.to_owned(),
-            path => format!("{path}.{key}"),
-        }
-    }
-
-    fn keys(&self) -> Vec<String> {
-        self.table
-            .keys()
-            .map(|key| key.get_ref().to_string())
-            .collect()
-    }
-
-    fn line_of(&self, key: &str) -> usize {
-        let found = self.table.keys().find(|k| k.get_ref().as_ref() == key);
-        found.map_or(self.line(), |key| self.source.line(key.span().start))
-    }
-
-    fn wrong(&self, key: &str, found: &str, allowed: &str) -> SuiteError {
-        let line = self.line_of(key);
-        let what = format!("found \"{found}\", allowed is {allowed}");
-        SuiteError::new(self.source.file, Some(line), &self.full(key), what)
-    }
-
-    fn missing(&self, key: &str) -> SuiteError {
-        let what = "found nothing, allowed is a value: the key must be there".to_owned();
-        SuiteError::new(self.source.file, Some(self.line()), &self.full(key), what)
-    }
-
-    fn take(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.taken.push(key.to_owned());
-        self.table
-            .iter()
-            .find(|(k, _)| k.get_ref().as_ref() == key)
-            .map(|(_, value)| value)
-    }
-
-    fn nothing_else(&self) -> Result<(), SuiteError> {
-        match self
-            .keys()
-            .into_iter()
-            .find(|key| !self.taken.contains(key))
-        {
-            Some(key) => Err(self.wrong(&key, &key, &self.taken.join(", "))),
-            None => Ok(()),
-        }
-    }
-
-    fn text(&mut self, key: &str) -> Result<Option<String>, SuiteError> {
-        match self.take(key).map(Spanned::get_ref) {
-            None => Ok(None),
-            Some(DeValue::String(text)) => Ok(Some(text.to_string())),
-            Some(other) => Err(self.wrong(key, other.type_str(), "a string")),
-        }
-    }
-
-    fn number(&mut self, key: &str, least: u64) -> Result<Option<u64>, SuiteError> {
-        let allowed = format!("a whole number of {least} or more");
-        match self.take(key).map(Spanned::get_ref) {
-            None => Ok(None),
-            Some(DeValue::Integer(number)) => {
-                match u64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(value) if value >= least => Ok(Some(value)),
-                    _ => Err(self.wrong(key, number.as_str(), &allowed)),
+        Class::Unknown { nearest } => {
+            let allowed = match nearest {
+                Some(meant) if meant.scope == scope => {
+                    format!("a {scope} property of Kafka (meant: {}?)", meant.name)
                 }
-            }
-            Some(other) => Err(self.wrong(key, other.type_str(), &allowed)),
+                Some(meant) => format!(
+                    "a {scope} property of Kafka ({} is a {} property)",
+                    meant.name, meant.scope
+                ),
+                None => format!("a {scope} property of Kafka"),
+            };
+            Err(table.wrong(at, key, &allowed))
         }
-    }
-
-    fn small(&mut self, key: &str, least: u64, most: u64) -> Result<Option<u32>, SuiteError> {
-        match self.number(key, least)? {
-            Some(value) if value > most => {
-                let allowed = format!("{least} to {most}");
-                Err(self.wrong(key, &value.to_string(), &allowed))
-            }
-            value => Ok(value.map(|value| u32::try_from(value).expect("bounds fit u32"))),
-        }
-    }
-
-    /// One string, or a list of strings.
-    fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, SuiteError> {
-        let Some(value) = self.take(key) else {
-            return Ok(None);
-        };
-        let one = |value: &DeValue<'_>| match value {
-            DeValue::String(text) => Ok(text.to_string()),
-            other => Err(self.wrong(key, other.type_str(), "a string, or a list of strings")),
-        };
-        match value.get_ref() {
-            DeValue::Array(list) => {
-                let texts: Result<Vec<String>, SuiteError> =
-                    list.iter().map(|item| one(item.get_ref())).collect();
-                texts.map(Some)
-            }
-            value => one(value).map(|text| Some(vec![text])),
-        }
-    }
-
-    /// A property's value or values, as Kafka would read them from a file.
-    fn scalars(&mut self, key: &str) -> Result<Vec<String>, SuiteError> {
-        let one = |table: &Table<'_>, value: &DeValue<'_>| match value {
-            DeValue::String(text) => Ok(text.to_string()),
-            DeValue::Integer(number) => Ok(number.to_string()),
-            DeValue::Boolean(value) => Ok(value.to_string()),
-            other => {
-                let allowed = "a string, a whole number, true or false, or a list of them";
-                Err(table.wrong(key, other.type_str(), allowed))
-            }
-        };
-        match self.take(key).map(Spanned::get_ref) {
-            None => Ok(Vec::new()),
-            Some(DeValue::Array(list)) => {
-                list.iter().map(|item| one(self, item.get_ref())).collect()
-            }
-            Some(value) => one(self, value).map(|text| vec![text]),
-        }
-    }
-
-    fn table(&mut self, key: &str) -> Result<Option<Table<'a>>, SuiteError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(value) => match value.get_ref() {
-                DeValue::Table(table) => Ok(Some(Table::of(
-                    self.source,
-                    &self.full(key),
-                    table,
-                    value.span().start,
-                ))),
-                other => Err(self.wrong(key, other.type_str(), "a table")),
-            },
-        }
-    }
-
-    fn tables(&mut self, key: &str) -> Result<Vec<Table<'a>>, SuiteError> {
-        let list = match self.take(key).map(Spanned::get_ref) {
-            None => return Ok(Vec::new()),
-            Some(DeValue::Array(list)) => list,
-            Some(other) => return Err(self.wrong(key, other.type_str(), "[[row]] tables")),
-        };
-        list.iter()
-            .map(|item| match item.get_ref() {
-                DeValue::Table(table) => Ok(Table::of(self.source, key, table, item.span().start)),
-                other => Err(self.wrong(key, other.type_str(), "[[row]] tables")),
-            })
-            .collect()
     }
 }

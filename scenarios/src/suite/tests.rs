@@ -50,6 +50,77 @@ fn lists_span_a_matrix_and_rows_their_families() {
     );
 }
 
+const LISTED: &str = r#"
+name = "listed"
+
+[[row]]
+name = "sample"
+claim = "it is listed"
+broker."default.replication.factor" = 3
+workload.processing-us = 7
+columns = ["producer.acks", "broker.min.insync.replicas", "faults", "application"]
+cells = [
+    ["0", 1, "none", "auto-commit"],
+    ["all", 2, "leader-crash", "commit-after-processing"],
+    ["all", 2, "none", "commit-after-processing"],
+]
+"#;
+
+#[test]
+fn cells_can_be_listed_line_by_line_instead_of_a_product() {
+    let suite = parse("x.toml", LISTED).unwrap();
+    let cells = suite.cells().unwrap();
+    let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "sample/acks=0/min.insync.replicas=1/auto-commit/none",
+            "sample/acks=all/min.insync.replicas=2/commit-after-processing/leader-crash",
+            "sample/acks=all/min.insync.replicas=2/commit-after-processing/none",
+        ]
+    );
+    assert_eq!(suite.rows[0].points.len(), 2, "a configuration once");
+    assert_eq!(
+        suite.rows[0].load.processing_us, 7,
+        "the row's own workload"
+    );
+    assert_eq!(suite.rows[0].load.messages, Load::default().messages);
+    assert!(
+        cells
+            .iter()
+            .all(|cell| cell.config["default.replication.factor"] == "3")
+    );
+}
+
+#[test]
+fn a_line_of_listed_cells_that_is_wrong_is_named() {
+    let text = error(&LISTED.replace("[\"0\", 1, \"none\", ", "[\"0\", 1, \"nine\", "));
+    assert!(
+        text.starts_with("x.toml:11: row.cells: found \"nine\", allowed is none, "),
+        "{text}"
+    );
+    let text = error(&LISTED.replace("2, \"none\"", "2, \"leader-crash\""));
+    assert_eq!(
+        text,
+        "x.toml:13: row.cells: found a cell a second time, allowed is each once"
+    );
+    let text = error(&LISTED.replace("[\"0\", 1, ", "[\"0\", "));
+    assert_eq!(
+        text,
+        "x.toml:11: row.cells: found 3 values, allowed is 4, one a column"
+    );
+    let text = error(&LISTED.replace("\"broker.min.insync.replicas\"", "\"broker.min.isr\""));
+    assert!(
+        text.starts_with("x.toml:9: row.columns: found \"min.isr\", allowed is a broker property"),
+        "{text}"
+    );
+    let text = error(&LISTED.replace("\"application\"]", "\"acks\"]"));
+    assert!(text.contains("as producer.acks"), "{text}");
+    let matrix = "default.replication.factor\" = [1, 3]";
+    let text = error(&LISTED.replace("default.replication.factor\" = 3", matrix));
+    assert!(text.contains("the lines of cells vary them"), "{text}");
+}
+
 #[test]
 fn twins_run_the_same_plans() {
     let suite = parse("x.toml", SMALL).unwrap();
