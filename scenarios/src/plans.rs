@@ -281,6 +281,7 @@ mod tests {
                     for application in Application::ALL {
                         let config = CellConfig {
                             brokers: 3,
+                            partitions: 1,
                             replication_factor,
                             acks,
                             effective_min_isr: 1,
@@ -315,6 +316,7 @@ mod tests {
         context.timeouts.replica_lag_time_max_ms = 400;
         let config = CellConfig {
             brokers: 3,
+            partitions: 1,
             replication_factor: 3,
             acks: Acks::Leader,
             effective_min_isr: 1,

@@ -10,6 +10,8 @@ use everyack_sim::spec::{Applications, PropertyFiles, Topology};
 pub struct CellConfig {
     /// Brokers of the cluster.
     pub brokers: u32,
+    /// Partitions of the topic; where there are several, other brokers lead the others.
+    pub partitions: u32,
     /// Replicas of each partition of the topic.
     pub replication_factor: i16,
     /// `acks`.
@@ -172,6 +174,7 @@ impl CellConfig {
         }
         Ok(CellConfig {
             brokers: topology.brokers,
+            partitions: u32::try_from(topology.partitions).unwrap_or(0).max(1),
             replication_factor: topology.replication_factor,
             acks: producer.acks,
             effective_min_isr: topic
@@ -191,9 +194,10 @@ impl CellConfig {
         self.replication_factor > 1
     }
 
-    /// Whether the loss of one replica leaves fewer than `min.insync.replicas`.
-    pub fn one_less_is_too_few(&self) -> bool {
-        self.effective_min_isr > i32::from(self.replication_factor) - 1
+    /// Whether a leader that is alone in its ISR acknowledges: acks=all does so while the ISR is no
+    /// smaller than `min.insync.replicas` (`Partition.appendRecordsToLeader`).
+    pub fn takes_alone(&self) -> bool {
+        self.acks != Acks::All || self.effective_min_isr == 1
     }
 }
 

@@ -12,20 +12,36 @@
 //!
 //! Without eligible leader replicas the ISR never becomes empty: its last member stays in it when
 //! it dies and leads again when it returns (`PartitionChangeBuilder.build` sets an empty ISR with
-//! the feature on only). Three consequences carry the rules below:
+//! the feature on only). Four consequences carry the rules below:
 //!
 //! 1. A process that is killed keeps its page cache, so the last member has everything that was
 //!    committed: process crashes never lose what acks=all acknowledged (unclean elections off).
 //! 2. A machine that loses power while it is the last member, or together with all others, leads
-//!    again with a shorter log, and the others truncate to it (R05, S02; S01 with one replica).
+//!    again with a shorter log, and the others truncate to it (R05, S02; S01 with one replica); with
+//!    an empty one where its disk was replaced (R01, S20).
 //! 3. What an acknowledgement of acks=0 or 1 covers is not committed: any change of the leader
-//!    may cut it off (P04, P05, P06).
+//!    may cut it off (P04, P05, P06, S10). Where the leader is alone in its ISR there is none: it is
+//!    waited for. (With the feature on another is elected from `min.insync.replicas=2` on: P07.)
+//! 4. With unclean elections on the last member is not waited for: a replica that lacks what it, or
+//!    it and others, acknowledged leads as soon as no member of the ISR is up (R02, R03).
 //!
 //! Not modelled: feature level 1 (`may_lose` then differs for sole in-sync members), group
-//! rebalances, several controllers, disks that fail.
+//! rebalances, several controllers.
+//!
+//! - `producer` what acks=0 and 1 leave open
+//! - `replication` what unclean elections leave open
+//! - `storage` what page caches and disks leave open
+//! - `consumer` what commits, positions and exceptions leave open
+//! - `availability` whether writes or reads stop
+//! - `per_run` the same for `random`, from the faults that happened
 
+mod availability;
 mod config;
+mod consumer;
 mod per_run;
+mod producer;
+mod replication;
+mod storage;
 #[cfg(test)]
 mod table;
 
@@ -33,7 +49,7 @@ pub use config::{Application, CellConfig, CellConfigError, Flush};
 pub use per_run::expect_run;
 
 use crate::report::Expected;
-use everyack_broker::config::{Acks, AutoOffsetReset};
+use everyack_broker::config::AutoOffsetReset;
 use everyack_sim::fault::Family;
 use everyack_sim::mechanism::Mechanism;
 
@@ -64,9 +80,10 @@ impl Expectation {
 /// What a configuration promises under a family.
 pub fn expect(config: &CellConfig, family: Family) -> Expectation {
     let mut ways = Ways::default();
-    producer_side(config, family, &mut ways);
-    storage_side(config, family, &mut ways);
-    consumer_side(config, family, &mut ways);
+    producer::ways(config, family, &mut ways);
+    replication::ways(config, family, &mut ways);
+    storage::ways(config, family, &mut ways);
+    consumer::ways(config, family, &mut ways);
     let takes_readable = |m: &Mechanism| takes_readable_records(*m);
     if ways.shown.iter().chain(&ways.beside).any(takes_readable) {
         ways.beside(behind_a_truncation(config.auto_offset_reset));
@@ -85,8 +102,8 @@ pub fn expect(config: &CellConfig, family: Family) -> Expectation {
         expected,
         mechanisms,
         beside,
-        writes_stop: writes_stop(config, family),
-        reads_stop: reads_stop(config, family),
+        writes_stop: availability::writes_stop(config, family),
+        reads_stop: availability::reads_stop(config, family),
     }
 }
 
@@ -94,7 +111,10 @@ pub fn expect(config: &CellConfig, family: Family) -> Expectation {
 /// watermark.
 fn takes_readable_records(mechanism: Mechanism) -> bool {
     use Mechanism::*;
-    matches!(mechanism, S01 | S02 | R02 | R03 | R04 | R05)
+    matches!(
+        mechanism,
+        S01 | S02 | S10 | S20 | R01 | R02 | R03 | R04 | R05
+    )
 }
 
 /// What can follow for a consumer when records that it could read are cut. Its first position, from
@@ -136,162 +156,15 @@ impl Ways {
     }
 }
 
-/// What acks=0 and 1 leave open. acks=all leaves nothing here: it answers once the high watermark
-/// has passed the record, so each member of the ISR has it (`DelayedProduce.tryComplete`), and
-/// every clean election is among those (`PartitionChangeBuilder.isValidNewLeader`).
-fn producer_side(config: &CellConfig, family: Family, ways: &mut Ways) {
-    use Mechanism::*;
-    let replicated = config.is_replicated();
-    let acks_0 = config.acks == Acks::None;
-    if config.acks == Acks::All {
-        return;
-    }
-    match family {
-        // A reset or a cut takes what was on its way. acks=1 waits for the answer and sends again.
-        Family::ConnectionLoss if acks_0 => ways.by(&[P01]),
-        Family::LeaderCrash | Family::LeaderPowerLoss | Family::ClusterPowerLoss => {
-            // With one replica, nobody else is elected and nothing is truncated.
-            if replicated {
-                ways.by(&[P04]);
-                // The preferred leader, once back, gets the leadership again by a planned move
-                // (`auto.leader.rebalance.enable`, looked at every 300 s).
-                ways.beside(&[P05]);
-            }
-            if acks_0 {
-                // In flight to the dead process, and waiting inside it. After the outage: refused
-                // by one that no longer leads (P03) or does not know the topic yet (P20), and
-                // what came behind on that connection (P02).
-                ways.by(&[P01, P19]);
-                ways.beside(&[P02, P03, P20]);
-            }
-        }
-        Family::LeaderCutFromController => {
-            if replicated {
-                // Fenced after its session, it goes on serving; Produce carries no leader epoch.
-                ways.by(&[P06]);
-                ways.beside(&[P05]);
-            }
-            if acks_0 {
-                // When the link heals, the broker first learns that it leads no more; what is on
-                // its way then is refused. With one replica too: no leader, then itself again.
-                ways.by(&[P03]);
-                ways.beside(&[P01, P02, P20]);
-            }
-        }
-        Family::LeaderMove if replicated => {
-            ways.by(&[P05]);
-            if acks_0 {
-                ways.by(&[P03]);
-                ways.beside(&[P01, P02, P20]);
-            }
-        }
-        // The leader stays, and clients reach it: nothing acknowledged is cut off. With fewer than
-        // min.insync.replicas the records are hidden (P08) until the followers are back.
-        Family::LeaderCutFromFollowers => {}
-        // acks=0 counts a message as sent once the socket has it; a killed process's kernel still
-        // delivers that (`Selector` reads a closing channel to its end).
-        Family::ProducerCrash => {}
-        _ => {}
-    }
-}
-
-/// What a page cache leaves open, at every `acks`, for records that reached every in-sync replica.
-fn storage_side(config: &CellConfig, family: Family, ways: &mut Ways) {
-    use Mechanism::*;
-    let cached = !config.flush.is_every();
-    match family {
-        Family::LeaderPowerLoss | Family::ClusterPowerLoss if !config.is_replicated() => {
-            if cached {
-                ways.by(&[S01]);
-            } else if config.acks == Acks::None {
-                // Sent, appended, and the power gone before its own sync was done.
-                ways.beside(&[S01]);
-            }
-        }
-        Family::ClusterPowerLoss if cached => {
-            // KIP-966: correlated. What each disk kept is drawn, and the one that leads again may
-            // have kept less than another.
-            ways.by(&[S02]);
-            if config.unclean {
-                // The last member of the ISR is not always the first to be back.
-                ways.beside(&[R02, R03]);
-            }
-        }
-        // The power gone after the append and before the sync: nothing was promised to acks=all
-        // yet, and acks=1 was not answered; acks=0 was, by nobody.
-        Family::ClusterPowerLoss if config.acks == Acks::None => ways.beside(&[S02]),
-        // One machine of a full ISR: it is fenced and removed before it may register again
-        // (`ClusterControlManager.registerBroker`), and copies again what it lost.
-        _ => {}
-    }
-    if family == Family::ClusterPowerLoss
-        && config.unclean
-        && config.is_replicated()
-        && config.acks != Acks::All
-    {
-        ways.beside(&[R02, R03]);
-    }
-}
-
-/// What commits and positions leave open, with records that are durable and readable.
-fn consumer_side(config: &CellConfig, family: Family, ways: &mut Ways) {
-    use Mechanism::*;
-    let latest = config.auto_offset_reset == AutoOffsetReset::Latest;
-    match family {
-        Family::ConsumerCrash => {
-            if config.application == Application::CommitBeforeProcessing {
-                ways.by(&[C04]);
-            }
-            // Killed before its first commit. auto-commit commits what the poll before returned,
-            // once every `auto.commit.interval.ms`, inside poll(): no skip of its own
-            // (`ConsumerCoordinator.maybeAutoCommitOffsetsAsync`).
-            if latest {
-                ways.by(&[C12]);
-            }
-        }
-        Family::LateStart if latest => ways.by(&[C12]),
-        // Commits are lost with the power as records are, but the consumers stay up, and their
-        // positions with them; who lost less reads again. A truncation below a position with an
-        // epoch is seen (KIP-320); `behind_a_truncation` has those without one.
-        _ => {}
-    }
-}
-
-fn writes_stop(config: &CellConfig, family: Family) -> bool {
-    let all = config.acks == Acks::All;
-    match family {
-        Family::LeaderCrash | Family::LeaderPowerLoss | Family::LeaderCutFromController => {
-            !config.is_replicated() || (all && config.one_less_is_too_few())
-        }
-        Family::ClusterPowerLoss => true,
-        // The leader is alone in its ISR (`ReplicaManager.maybeShrinkIsr`).
-        Family::LeaderCutFromFollowers => all && config.effective_min_isr > 1,
-        _ => false,
-    }
-}
-
-fn reads_stop(config: &CellConfig, family: Family) -> bool {
-    match family {
-        Family::LeaderCrash | Family::LeaderPowerLoss | Family::LeaderCutFromController => {
-            !config.is_replicated() || config.one_less_is_too_few()
-        }
-        Family::ClusterPowerLoss => true,
-        // What acks=all acknowledged before is below the high watermark and stays readable; what
-        // acks=0 and 1 acknowledge now is not.
-        Family::LeaderCutFromFollowers => config.acks != Acks::All && config.effective_min_isr > 1,
-        // Without a committed offset the consumer throws (`NoOffsetForPartitionException`).
-        Family::LateStart => config.auto_offset_reset == AutoOffsetReset::None,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use everyack_broker::config::Acks;
 
     pub(super) fn safe() -> CellConfig {
         CellConfig {
             brokers: 3,
+            partitions: 1,
             replication_factor: 3,
             acks: Acks::All,
             effective_min_isr: 2,
@@ -305,14 +178,114 @@ mod tests {
     }
 
     #[test]
-    fn the_safe_configuration_never_loses_under_any_family() {
+    fn the_safe_configuration_loses_only_with_the_disk_of_a_sole_isr_member() {
         for family in Family::ALL {
             let expectation = expect(&safe(), family);
-            assert!(
-                expectation.mechanisms.is_empty(),
-                "{family}: {expectation:?}"
+            let lost: &[Mechanism] = match family {
+                Family::ShrunkIsrDiskDestroyed => &[Mechanism::S20],
+                _ => &[],
+            };
+            assert_eq!(expectation.mechanisms, lost, "{family}");
+            if lost.is_empty() {
+                assert!(expectation.beside.is_empty(), "{family}: {expectation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn page_caches_cost_the_safe_configuration_what_its_last_in_sync_replica_had_not_synced() {
+        let cached = CellConfig {
+            flush: Flush::Os,
+            ..safe()
+        };
+        let lost = |family| expect(&cached, family).mechanisms;
+        for family in [
+            Family::MixedRestart,
+            Family::ShrunkIsrPowerLoss,
+            Family::LastIsrPowerLoss,
+        ] {
+            assert_eq!(lost(family), [Mechanism::R05], "{family}");
+        }
+        for family in [Family::ClusterPowerLoss, Family::RollingPowerLoss] {
+            assert_eq!(lost(family), [Mechanism::S02], "{family}");
+        }
+        assert_eq!(lost(Family::ZonePowerLoss), [], "the third has everything");
+        let alone = CellConfig {
+            effective_min_isr: 1,
+            ..cached
+        };
+        assert_eq!(
+            expect(&alone, Family::ShrunkIsrPowerLoss).mechanisms,
+            [Mechanism::R05, Mechanism::S02],
+            "what it had taken alone too"
+        );
+    }
+
+    #[test]
+    fn two_replicas_are_one_zone() {
+        let two = CellConfig {
+            replication_factor: 2,
+            flush: Flush::Os,
+            ..safe()
+        };
+        let zone = expect(&two, Family::ZonePowerLoss);
+        assert_eq!(zone.mechanisms, [Mechanism::S02]);
+        assert!(zone.writes_stop && zone.reads_stop);
+    }
+
+    #[test]
+    fn unclean_elections_lose_what_a_replica_lacks_and_min_isr_at_rf_leaves_none_that_does() {
+        let lost = |min_isr, family| {
+            let config = CellConfig {
+                unclean: true,
+                effective_min_isr: min_isr,
+                ..safe()
+            };
+            expect(&config, family).mechanisms
+        };
+        for family in [
+            Family::RollingCrash,
+            Family::RollingPowerLoss,
+            Family::MixedRestart,
+            Family::LastIsrCrash,
+            Family::ShrunkIsrCrash,
+            Family::ShrunkIsrDiskDestroyed,
+        ] {
+            assert_eq!(
+                lost(1, family),
+                [Mechanism::R02, Mechanism::R03],
+                "{family}"
             );
-            assert!(expectation.beside.is_empty(), "{family}: {expectation:?}");
+            assert_eq!(lost(2, family), [Mechanism::R03], "{family}");
+            assert_eq!(lost(3, family), [], "{family}");
+        }
+        assert_eq!(
+            lost(1, Family::ZonePowerLoss),
+            [],
+            "the third is in the ISR"
+        );
+    }
+
+    #[test]
+    fn a_leader_alone_in_its_isr_is_waited_for_and_keeps_what_acks_1_told() {
+        let one = CellConfig {
+            acks: Acks::Leader,
+            ..safe()
+        };
+        for family in [Family::ShrunkIsrCrash, Family::LastIsrCrash] {
+            let found = expect(&one, family);
+            assert_eq!(found.mechanisms, [], "{family}");
+            assert!(found.writes_stop, "{family}");
+            let several = CellConfig {
+                partitions: 3,
+                ..one.clone()
+            };
+            let lost: &[Mechanism] = match family {
+                // Those killed first lead the other partitions.
+                Family::LastIsrCrash => &[Mechanism::P04],
+                _ => &[],
+            };
+            assert_eq!(expect(&several, family).mechanisms, lost, "{family}");
         }
     }
 

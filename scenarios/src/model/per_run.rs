@@ -9,7 +9,7 @@ use super::{Application, CellConfig};
 use super::{behind_a_truncation, takes_readable_records};
 use everyack_broker::config::{Acks, AutoOffsetReset};
 use everyack_broker::ids::NodeId;
-use everyack_sim::fault::{FaultPlan, What, Whom};
+use everyack_sim::fault::{DiskOperation, FaultPlan, What, Whom};
 use everyack_sim::mechanism::Mechanism;
 use everyack_sim::result::StruckFault;
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub fn expect_run(config: &CellConfig, struck: &[StruckFault], plan: &FaultPlan)
     let seen = Seen::of(struck, plan);
     let mut allowed = BTreeSet::new();
     uncommitted(config, &seen, &mut allowed);
-    power(config, &seen, &mut allowed);
+    storage(config, &seen, &mut allowed);
     unclean(config, &seen, &mut allowed);
     consumers(config, &seen, &mut allowed);
     if allowed.iter().any(|m| takes_readable_records(*m)) {
@@ -32,16 +32,30 @@ pub fn expect_run(config: &CellConfig, struck: &[StruckFault], plan: &FaultPlan)
     allowed.into_iter().collect()
 }
 
-/// What struck, summed up.
+/// What struck, summed up; brokers by id.
 #[derive(Debug, Default)]
 struct Seen {
     connections_lost: bool,
+    cut_from_clients: bool,
+    /// The process died with its page cache kept: killed.
     killed: BTreeSet<u32>,
     powerless: BTreeSet<u32>,
-    cut_from_followers: BTreeSet<u32>,
-    cut_from_controller: BTreeSet<u32>,
+    destroyed: BTreeSet<u32>,
+    /// The disk failed, and the process ended over it.
+    halted: BTreeSet<u32>,
+    /// A sync failed, and dropped the pages that it should have kept.
+    dropped_pages: BTreeSet<u32>,
+    /// Given up by the controller while the process lived on: cut from it, or stopped.
+    given_up: BTreeSet<u32>,
+    shut_down: BTreeSet<u32>,
+    /// Can have shrunk an ISR to themselves while they led: nobody copied from them in time, or their
+    /// clock said so.
+    alone: BTreeSet<u32>,
+    /// Can have fallen behind another leader.
+    behind: BTreeSet<u32>,
     moved: bool,
     consumer_killed: bool,
+    handler_failed: bool,
     started_late: bool,
     /// Faults that can take a broker out of an ISR, a broker each time.
     outages: usize,
@@ -64,56 +78,83 @@ impl Seen {
     }
 
     fn add(&mut self, what: What, whom: Whom, nodes: &[u32]) {
-        let brokers = nodes
+        let of_client = matches!(
+            whom,
+            Whom::Producer(_) | Whom::Consumer(_) | Whom::WhereItHappened
+        );
+        let brokers: Vec<u32> = nodes
             .iter()
             .copied()
-            .filter(|node| NodeId(*node).broker().is_some());
+            .filter(|node| NodeId(*node).broker().is_some())
+            .collect();
         match what {
             What::ResetConnections | What::CutConnections => self.connections_lost = true,
-            What::Crash if matches!(whom, Whom::Producer(_)) => {}
-            What::Crash if matches!(whom, Whom::Consumer(_) | Whom::WhereItHappened) => {
-                self.consumer_killed = true;
-            }
-            What::Crash => {
-                self.outages += nodes.len();
-                self.killed.extend(brokers);
-            }
-            What::PowerLoss { .. } => {
-                self.outages += nodes.len();
-                self.powerless.extend(brokers);
-            }
-            What::CutFromFollowers { .. } => {
-                self.outages += nodes.len();
-                self.cut_from_followers.extend(brokers);
-            }
-            What::CutFromController { .. } => {
-                self.outages += nodes.len();
-                self.cut_from_controller.extend(brokers);
-            }
+            What::CutFromClients { .. } => self.cut_from_clients = true,
+            What::Crash if of_client => self.consumer_killed |= !matches!(whom, Whom::Producer(_)),
+            What::FailProcessing { .. } => self.handler_failed = true,
             What::MoveLeader => self.moved = true,
-            What::SlowLinks { .. } => {}
             What::StartConsumers => self.started_late = true,
-            // No family in `Family::ALL` does these yet.
-            What::ShutDown
-            | What::Pause
-            | What::DestroyDisk
-            | What::FillDisk { .. }
-            | What::FailDisk { .. }
-            | What::SlowDisk { .. }
-            | What::ClockJump { .. }
-            | What::ClockDrift { .. }
-            | What::CutFromClients { .. }
-            | What::CutFromCluster { .. }
-            | What::FailProcessing { .. } => panic!("no rule for {what:?} yet"),
+            What::SlowLinks { .. } => {}
+            broker_outage => self.add_outage(broker_outage, &brokers),
         }
     }
 
-    /// Brokers that can have left an ISR because the controller fenced them.
-    fn fenced(&self) -> BTreeSet<u32> {
-        let mut all = self.killed.clone();
-        all.extend(&self.powerless);
-        all.extend(&self.cut_from_controller);
-        all
+    fn add_outage(&mut self, what: What, brokers: &[u32]) {
+        self.outages += brokers.len();
+        let sets: Vec<&mut BTreeSet<u32>> = match what {
+            What::Crash => vec![&mut self.killed],
+            What::PowerLoss { .. } => vec![&mut self.powerless],
+            What::DestroyDisk => vec![&mut self.destroyed],
+            What::ShutDown => vec![&mut self.shut_down],
+            What::FillDisk { .. } => vec![&mut self.halted],
+            What::FailDisk { operation, .. } => match operation {
+                DiskOperation::Write => vec![&mut self.halted],
+                DiskOperation::Sync => vec![&mut self.halted, &mut self.dropped_pages],
+            },
+            // When it goes on, its followers have been silent for as long as it was stopped.
+            What::Pause => vec![&mut self.given_up, &mut self.alone],
+            What::CutFromController { .. } => vec![&mut self.given_up],
+            What::CutFromFollowers { .. } | What::SlowDisk { .. } => {
+                vec![&mut self.alone, &mut self.behind]
+            }
+            What::CutFromCluster { .. } => vec![&mut self.given_up, &mut self.alone],
+            // `Replica.isCaughtUp` compares wall clock times.
+            What::ClockJump { .. } | What::ClockDrift { .. } => vec![&mut self.alone],
+            other => panic!("{other:?} takes no broker away"),
+        };
+        for set in sets {
+            set.extend(brokers);
+        }
+    }
+
+    /// Brokers that died with their leaderships.
+    fn died(&self) -> bool {
+        !(self.killed.is_empty() && self.powerless.is_empty() && self.destroyed.is_empty())
+    }
+
+    /// Brokers that can have left an ISR: the controller fenced them, or their leader shrank it.
+    fn out(&self) -> BTreeSet<u32> {
+        let sets = [
+            &self.killed,
+            &self.powerless,
+            &self.destroyed,
+            &self.halted,
+            &self.given_up,
+            &self.shut_down,
+            &self.behind,
+        ];
+        sets.into_iter().flatten().copied().collect()
+    }
+
+    /// Whether one of these brokers can have been the last member of an ISR: KIP-966's last replica
+    /// standing. Either it shrank its ISR to itself while it led; or each of the others was out.
+    fn was_last_standing(&self, config: &CellConfig, brokers: &BTreeSet<u32>) -> bool {
+        let others = usize::from(config.replication_factor.unsigned_abs()) - 1;
+        let out = self.out();
+        brokers.iter().any(|last| {
+            self.alone.contains(last)
+                || out.iter().filter(|broker| *broker != last).count() >= others
+        })
     }
 }
 
@@ -123,15 +164,22 @@ fn uncommitted(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanis
     if config.acks == Acks::All {
         return;
     }
-    let dead = !seen.killed.is_empty() || !seen.powerless.is_empty();
-    let given_up = !seen.cut_from_controller.is_empty();
+    let halted = !seen.halted.is_empty();
+    let given_up = !seen.given_up.is_empty();
+    let shut_down = !seen.shut_down.is_empty();
     if config.is_replicated() {
-        if dead {
+        if seen.died() {
             // P05: the preferred leader gets the leadership back (auto.leader.rebalance.enable).
             allowed.extend([P04, P05]);
         }
+        if halted {
+            allowed.extend([P04, P05, S10]);
+        }
         if given_up {
             allowed.extend([P05, P06]);
+        }
+        if shut_down {
+            allowed.extend([P04, P05, P06]);
         }
         if seen.moved {
             allowed.insert(P05);
@@ -141,43 +189,44 @@ fn uncommitted(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanis
         if seen.connections_lost {
             allowed.insert(P01);
         }
-        if dead {
+        if seen.cut_from_clients || given_up || (seen.moved && config.is_replicated()) {
+            allowed.extend([P01, P02, P03, P20]);
+        }
+        if seen.died() || halted || shut_down {
             allowed.extend([P01, P02, P03, P19, P20]);
         }
-        if given_up || (seen.moved && config.is_replicated()) {
-            allowed.extend([P01, P02, P03, P20]);
+        if halted {
+            allowed.insert(S10);
         }
     }
 }
 
-/// Every `acks`: records that were on every in-sync replica and on no disk.
-fn power(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) {
+/// Every `acks`: records that were on every in-sync replica and on no disk, or on a disk that is gone.
+fn storage(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) {
     use Mechanism::*;
     // acks=0 is "acknowledged" before its own sync, so flushing every message does not cover it.
     let cached = !config.flush.is_every() || config.acks == Acks::None;
-    if seen.powerless.is_empty() || !cached {
-        return;
+    let alone_is_enough = |brokers: &BTreeSet<u32>| {
+        !brokers.is_empty() && (!config.is_replicated() || seen.was_last_standing(config, brokers))
+    };
+    if cached && alone_is_enough(&seen.powerless) {
+        allowed.extend(match config.is_replicated() {
+            true => vec![R05, S02],
+            false => vec![S01],
+        });
     }
-    if !config.is_replicated() {
-        allowed.insert(S01);
-        return;
+    if cached && alone_is_enough(&seen.dropped_pages) {
+        allowed.extend(match config.is_replicated() {
+            true => vec![R05, S02, S10],
+            false => vec![S10],
+        });
     }
-    if last_standing_lost_power(config, seen) {
-        allowed.extend([R05, S02]);
+    if alone_is_enough(&seen.destroyed) {
+        allowed.extend(match config.is_replicated() {
+            true => vec![R01, S20],
+            false => vec![S01],
+        });
     }
-}
-
-/// Whether a broker that lost power can have been the last member of an ISR: KIP-966's last replica
-/// standing. Either it was cut off from its followers while it led, and shrank its ISR to itself; or
-/// each of the others was out of the ISR, fenced by the controller or cut off from this leader.
-fn last_standing_lost_power(config: &CellConfig, seen: &Seen) -> bool {
-    let others = usize::from(config.replication_factor.unsigned_abs()) - 1;
-    let mut out = seen.fenced();
-    out.extend(&seen.cut_from_followers);
-    seen.powerless.iter().any(|last| {
-        seen.cut_from_followers.contains(last)
-            || out.iter().filter(|broker| *broker != last).count() >= others
-    })
 }
 
 /// `unclean.leader.election.enable=true`: a replica outside the ISR is elected while no member of
@@ -188,11 +237,12 @@ fn unclean(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) 
         return;
     }
     // With acks=all and min.insync.replicas = replication factor every replica had the record, and
-    // keeps it unless its power went.
+    // keeps it unless its power or its disk went.
     let everywhere = config.acks == Acks::All
         && config.effective_min_isr >= i32::from(config.replication_factor);
-    let on_disk = seen.powerless.is_empty() || config.flush.is_every();
-    if !(everywhere && on_disk) {
+    let cache_kept = seen.powerless.is_empty() && seen.dropped_pages.is_empty();
+    let kept = seen.destroyed.is_empty() && (cache_kept || config.flush.is_every());
+    if !(everywhere && kept) {
         allowed.extend([R02, R03, R04]);
     }
 }
@@ -212,17 +262,18 @@ fn consumers(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>
 }
 
 /// Whether `__consumer_offsets` can have lost a group's commits. Commits are acknowledged as
-/// acks=all (`CoordinatorPartitionWriter`), so it takes power, or an unclean election.
+/// acks=all (`CoordinatorPartitionWriter`), so it takes power or a disk, or an unclean election.
 fn commits_may_vanish(config: &CellConfig, seen: &Seen) -> bool {
     let of_offsets = CellConfig {
         replication_factor: config.offsets_replication_factor,
+        flush: config.offsets_flush,
+        acks: Acks::All,
         ..config.clone()
     };
-    let by_power = !config.offsets_flush.is_every()
-        && !seen.powerless.is_empty()
-        && (!of_offsets.is_replicated() || last_standing_lost_power(&of_offsets, seen));
+    let mut by_storage = BTreeSet::new();
+    storage(&of_offsets, seen, &mut by_storage);
     let by_election = config.unclean && of_offsets.is_replicated() && seen.outages >= 2;
-    by_power || by_election
+    !by_storage.is_empty() || by_election
 }
 
 #[cfg(test)]
@@ -367,6 +418,81 @@ mod tests {
         assert_eq!(run(&one, &faults[1..2]), [Mechanism::P05]);
         assert_eq!(run(&one, &faults[2..]), [Mechanism::P05, Mechanism::P06]);
         assert_eq!(run(&one, &[(CUT, LEADER, &[1])]), []);
+        assert_eq!(run(&safe(), &faults), []);
+    }
+
+    #[test]
+    fn a_leader_that_was_slow_or_stopped_or_had_a_false_clock_can_have_been_alone_in_its_isr() {
+        let cached = CellConfig {
+            flush: Flush::Os,
+            ..safe()
+        };
+        for before in [
+            What::SlowDisk { stall_ms: 1 },
+            What::Pause,
+            What::ClockJump { by_ms: 60_000 },
+        ] {
+            assert_eq!(run(&cached, &[(before, LEADER, &[1])]), [], "{before:?}");
+            assert_eq!(
+                run(&cached, &[(before, LEADER, &[1]), (POWER, LEADER, &[1])]),
+                [Mechanism::R05, Mechanism::S02, Mechanism::C15],
+                "{before:?}"
+            );
+            // Another broker was slow: two of three are still in the ISR.
+            let elsewhere = [(before, LEADER, [2].as_slice()), (POWER, LEADER, &[1])];
+            assert_eq!(run(&cached, &elsewhere), [], "{before:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_disk_loses_where_its_broker_was_the_last_of_an_isr() {
+        let destroyed = (What::DestroyDisk, LEADER, [1].as_slice());
+        assert_eq!(run(&safe(), &[destroyed]), []);
+        assert_eq!(
+            run(&safe(), &[(CUT, LEADER, &[1]), destroyed]),
+            [Mechanism::R01, Mechanism::S20, Mechanism::C15]
+        );
+        let single = CellConfig {
+            replication_factor: 1,
+            effective_min_isr: 1,
+            ..safe()
+        };
+        assert_eq!(run(&single, &[destroyed]), [Mechanism::S01, Mechanism::C15]);
+    }
+
+    #[test]
+    fn a_failed_sync_drops_pages_and_a_failed_write_does_not() {
+        let fails = |operation| What::FailDisk {
+            operation,
+            nth: 1,
+            lasting: false,
+        };
+        let single = CellConfig {
+            replication_factor: 1,
+            effective_min_isr: 1,
+            flush: Flush::Os,
+            ..safe()
+        };
+        let sync = [(fails(DiskOperation::Sync), LEADER, [1].as_slice())];
+        let write = [(fails(DiskOperation::Write), LEADER, [1].as_slice())];
+        assert_eq!(run(&single, &sync), [Mechanism::S10, Mechanism::C15]);
+        assert_eq!(run(&single, &write), []);
+        let one = CellConfig {
+            acks: Acks::Leader,
+            ..safe()
+        };
+        assert!(run(&one, &write).contains(&Mechanism::S10));
+        assert_eq!(run(&safe(), &sync), [], "the others have it");
+    }
+
+    #[test]
+    fn an_orderly_shutdown_moves_leaderships_as_a_planned_move_does() {
+        let one = CellConfig {
+            acks: Acks::Leader,
+            ..safe()
+        };
+        let faults = [(What::ShutDown, LEADER, [1].as_slice())];
+        assert!(run(&one, &faults).contains(&Mechanism::P05));
         assert_eq!(run(&safe(), &faults), []);
     }
 }
