@@ -77,7 +77,7 @@ fn replicated(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         Family::MixedRestart => early(ways),
         Family::ShrunkIsrPowerLoss | Family::LastIsrPowerLoss => {
-            last_member_without_power(config, family, ways);
+            last_member_without_power(config, ways);
         }
         Family::ShrunkIsrDiskDestroyed => last_member_without_disk(config, ways),
         // One machine of a full ISR: it is fenced and removed before it may register again
@@ -89,13 +89,14 @@ fn replicated(config: &CellConfig, family: Family, ways: &mut Ways) {
 /// The ISR is one replica, its machine loses power, and it is not synced. With eligible leader
 /// replicas and `min.insync.replicas` of 2 or more the others would be kept as eligible, and this
 /// would be safe; without them it loses, which is what KIP-966 was written for.
-fn last_member_without_power(config: &CellConfig, family: Family, ways: &mut Ways) {
+fn last_member_without_power(config: &CellConfig, ways: &mut Ways) {
     let cached = !config.flush.is_every();
     let acks_0 = config.acks == Acks::None;
     // Another is elected before it is back; or, where its own return wins the race, it is again.
     if config.unclean {
-        let lossy = acks_0 || config.effective_min_isr < i32::from(config.replication_factor);
-        if cached && (lossy || family == Family::LastIsrPowerLoss) {
+        let lacking = config.acks != Acks::All
+            || config.effective_min_isr < i32::from(config.replication_factor);
+        if cached && lacking {
             ways.beside(&[R05, S02]);
         }
         return;

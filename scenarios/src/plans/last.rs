@@ -12,13 +12,17 @@ pub(super) fn plans(script: &Script<'_>, mechanism: Mechanism) -> Vec<FaultPlan>
     match mechanism {
         P01 => vec![fails(script, Trigger::ProduceInFlight, 2)],
         P19 => vec![fails(script, Trigger::ProduceArrived, 2)],
-        // Other partitions lose their leaders first.
-        P04 if !script.config.unclean => {
-            let alone = after(script.alone_on_the_leader(), script.nth());
-            vec![script.behind_slow_links(starting(script, alone, None))]
+        P04 => {
+            let mut plans = vec![fails(script, script.taken(), 4)];
+            if !is_shrunk(script) {
+                // Other partitions lose their leaders first.
+                let alone = after(script.alone_on_the_leader(), script.nth());
+                plans.push(script.behind_slow_links(starting(script, alone, None)));
+            }
+            plans
         }
         // What it took alone.
-        P04 | R01 | R02 | S02 | S01 => vec![
+        R01 | R02 | S02 | S01 => vec![
             fails(script, script.taken(), 4),
             fails(script, script.taken(), 8),
         ],
