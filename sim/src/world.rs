@@ -28,15 +28,11 @@ use std::future::{Future, poll_fn};
 use std::panic;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// How long a supervisor waits before it starts an application again that ended with an error.
 pub const RESTART_DELAY: Nanos = SECONDS;
-
-/// Far more polls than the driver gets before the host has run every application that is awake: it
-/// picks one of the ready tasks at random.
-const MOST_YIELDS: u32 = 100_000;
 
 /// Control tokens from here on are the world's own; the driver uses those below.
 const OWN_TOKENS: u64 = 1 << 63;
@@ -88,6 +84,8 @@ struct State<P: Process> {
     applications: Vec<ApplicationState<P>>,
     /// Applications that are awake.
     awake: u32,
+    /// Wakes the driver once none is.
+    settled: Option<Waker>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -111,6 +109,7 @@ impl<P: Process + 'static> World<P> {
             next_sleeper: 0,
             applications: Vec::new(),
             awake: 0,
+            settled: None,
             panic: None,
         })))
     }
@@ -288,15 +287,15 @@ impl<P: Process + 'static> World<P> {
     /// Lets every application run that was woken, until each waits again.
     async fn settle(&self) {
         host::advance_clocks(Duration::from_nanos(self.now()));
-        let mut yields = 0;
-        while self.0.borrow().awake > 0 {
-            assert!(
-                yields < MOST_YIELDS,
-                "an application was woken and does not run"
-            );
-            yields += 1;
-            madsim::task::yield_now().await;
-        }
+        poll_fn(|context| {
+            let mut state = self.0.borrow_mut();
+            if state.awake == 0 {
+                return Poll::Ready(());
+            }
+            state.settled = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
         let panic = self.0.borrow_mut().panic.take();
         if let Some(payload) = panic {
             panic::resume_unwind(payload);
@@ -336,6 +335,11 @@ impl<P: Process> State<P> {
         let awake = &mut self.applications[application.0].awake;
         self.awake -= u32::from(*awake);
         *awake = false;
+        if self.awake == 0
+            && let Some(driver) = self.settled.take()
+        {
+            driver.wake();
+        }
     }
 
     /// The host runs an application; it may be the last poll of one that was killed.

@@ -90,14 +90,21 @@ impl ReplicaManager {
             for ask in partitions {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let first = result.bytes == 0;
-                let read = self.read_partition(id, ask, request, budget, first, image, env);
-                if let Err(ErrorCode::KafkaStorageError) = read {
-                    self.log_directory_failed(DiskError::Io, env);
+                // Filled in where it lies: it is large, and every fetch makes some.
+                results.push(failed(
+                    ask.partition,
+                    ErrorCode::None,
+                    (NO_BROKER, NO_EPOCH),
+                ));
+                let read = results.last_mut().expect("it was just pushed");
+                if let Err(error) =
+                    self.read_partition(id, ask, request, budget, first, image, read, env)
+                {
+                    if error == ErrorCode::KafkaStorageError {
+                        self.log_directory_failed(DiskError::Io, env);
+                    }
+                    *read = failed(ask.partition, error, self.leader_hint(id, error, image));
                 }
-                let mut read = match read {
-                    Ok(read) => read,
-                    Err(error) => failed(ask.partition, error, self.leader_hint(id, error, image)),
-                };
                 if update_follower
                     && request.replica_id >= 0
                     && read.error.is_none()
@@ -106,7 +113,7 @@ impl ReplicaManager {
                     match self.follower_fetched(id, ask, request, image, env) {
                         Ok(true) => moved.push(id),
                         Ok(false) => {}
-                        Err(error) => read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
+                        Err(error) => *read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
                     }
                 }
                 let len = read.records.len() as u64;
@@ -117,7 +124,6 @@ impl ReplicaManager {
                 let beyond = request.replica_id < 0 && ask.fetch_offset > read.high_watermark;
                 result.answer_now |=
                     !read.error.is_none() || read.diverging_epoch.is_some() || beyond;
-                results.push(read);
             }
             result.topics.push((*topic, results));
         }
@@ -176,8 +182,9 @@ impl ReplicaManager {
         budget: u64,
         first: bool,
         image: &MetadataImage,
+        result: &mut FetchPartitionResult,
         env: &mut Env<'_>,
-    ) -> Result<FetchPartitionResult, ErrorCode> {
+    ) -> Result<(), ErrorCode> {
         let replica = self.replicas.get(&id).ok_or_else(|| {
             if image.topic(id.topic).is_none() {
                 ErrorCode::UnknownTopicId
@@ -204,21 +211,14 @@ impl ReplicaManager {
             return Err(ErrorCode::UnknownLeaderEpoch);
         }
         let log = &partition.log;
-        let mut result = FetchPartitionResult {
-            partition: ask.partition,
-            error: ErrorCode::None,
-            high_watermark: log.high_watermark,
-            last_stable_offset: log.high_watermark,
-            log_start_offset: log.log_start_offset(),
-            diverging_epoch: None,
-            current_leader: (NO_BROKER, NO_EPOCH),
-            records: Bytes::new(),
-        };
+        result.high_watermark = log.high_watermark;
+        result.last_stable_offset = log.high_watermark;
+        result.log_start_offset = log.log_start_offset();
         if from_follower {
             result.diverging_epoch =
                 partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset)?;
             if result.diverging_epoch.is_some() {
-                return Ok(result);
+                return Ok(());
             }
         }
         let upper_bound = if from_follower {
@@ -232,7 +232,7 @@ impl ReplicaManager {
             Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
             Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
         }
-        Ok(result)
+        Ok(())
     }
 
     /// `DelayedFetch.tryComplete`.

@@ -10,16 +10,62 @@ use crate::replica::manager::{Append, ReplicaManager, Turn};
 use crate::time::{MICROS, millis};
 use crate::wire::*;
 use smallvec::smallvec;
-use std::collections::VecDeque;
 
 /// A fetch response on its way through its partitions.
 #[derive(Debug)]
 pub struct FollowJob {
     leader: BrokerId,
     /// What was asked and answered, and is not handled yet.
-    todo: VecDeque<(TopicPartition, FetchPartition, FetchPartitionResult)>,
+    todo: Answers,
     /// The append whose flush is under way.
     flushing: bool,
+}
+
+/// The partitions of a fetch response, each with what was asked. Both are in the order of the request,
+/// and stay where they are while a cursor moves on.
+#[derive(Debug)]
+struct Answers {
+    asked: Vec<(TopicPartition, FetchPartition)>,
+    topics: ByTopicId<FetchPartitionResult>,
+    next_asked: usize,
+    next: (usize, usize),
+}
+
+impl Answers {
+    fn new(
+        asked: Vec<(TopicPartition, FetchPartition)>,
+        topics: ByTopicId<FetchPartitionResult>,
+    ) -> Answers {
+        Answers {
+            asked,
+            topics,
+            next_asked: 0,
+            next: (0, 0),
+        }
+    }
+
+    /// The first that is not handled yet. An answer that nobody asked for is passed over.
+    fn front(&mut self) -> Option<(TopicPartition, FetchPartition, &FetchPartitionResult)> {
+        loop {
+            let (topic, results) = self.topics.get(self.next.0)?;
+            let Some(result) = results.get(self.next.1) else {
+                self.next = (self.next.0 + 1, 0);
+                continue;
+            };
+            let id = TopicPartition::new(*topic, result.partition);
+            let mut asked = self.asked[self.next_asked..].iter();
+            if let Some(passed) = asked.position(|(asked, _)| *asked == id) {
+                self.next_asked += passed;
+                let (_, ask) = self.asked[self.next_asked];
+                return Some((id, ask, &self.topics[self.next.0].1[self.next.1]));
+            }
+            self.next.1 += 1;
+        }
+    }
+
+    fn pop_front(&mut self) {
+        self.next.1 += 1;
+    }
 }
 
 /// Service time of a response at the fetcher, beside its appends.
@@ -175,22 +221,10 @@ impl ReplicaManager {
                     self.fetch_failed(leader, env);
                     return;
                 }
-                let answers = response.topics.into_iter().flat_map(|(topic, results)| {
-                    let id =
-                        move |r: &FetchPartitionResult| TopicPartition::new(topic, r.partition);
-                    results.into_iter().map(move |r| (id(&r), r))
-                });
-                // Both are in the order of the partitions.
-                let mut asked = asked.into_iter();
-                let todo = answers.filter_map(|(id, result)| {
-                    let (_, ask) = asked.find(|(asked, _)| *asked == id)?;
-                    Some((id, ask, result))
-                });
-                let todo = todo.collect();
                 fetcher.asked = Asked::Processing;
                 let job = FollowJob {
                     leader,
-                    todo,
+                    todo: Answers::new(asked, response.topics),
                     flushing: false,
                 };
                 self.run_follow(job, Turn::Locked, env);
@@ -213,22 +247,22 @@ impl ReplicaManager {
         if turn != Turn::Locked {
             assert!(job.flushing, "a flush was under way");
             job.flushing = false;
-            let (id, _, result) = job.todo.pop_front().expect("its partition is still listed");
+            let (id, _, result) = job.todo.front().expect("its partition is still listed");
             if turn == Turn::Flushed {
-                self.copied(job.leader, id, &result, env);
+                self.copied(job.leader, id, result, env);
             } else {
                 self.mark_failed(job.leader, id);
             }
+            job.todo.pop_front();
         }
         while let Some((id, ask, result)) = job.todo.front() {
-            let id = *id;
             // A partition that was removed, re-added or truncated meanwhile is not the one that was
             // asked for: its fetch offset or its epoch differs.
             let current = self
                 .fetchers
                 .get(&job.leader)
                 .and_then(|f| f.partitions.get(&id))
-                .is_some_and(|state| state.is_asked_for(ask, self.bug));
+                .is_some_and(|state| state.is_asked_for(&ask, self.bug));
             if !current {
                 job.todo.pop_front();
                 continue;
@@ -250,8 +284,8 @@ impl ReplicaManager {
                 return;
             }
             if result.records.is_empty() {
-                let (_, _, result) = job.todo.pop_front().expect("seen above");
-                self.copied(job.leader, id, &result, env);
+                self.copied(job.leader, id, result, env);
+                job.todo.pop_front();
                 continue;
             }
             if self.offline {
@@ -283,8 +317,8 @@ impl ReplicaManager {
                         self.hold_for_flush(id, Append::Follow(job), env);
                         return;
                     }
-                    let (_, _, result) = job.todo.pop_front().expect("seen above");
-                    self.copied(job.leader, id, &result, env);
+                    self.copied(job.leader, id, result, env);
+                    job.todo.pop_front();
                 }
                 Err(AppendError::CorruptRecord(_)) => {
                     // Tried again after a back-off.
