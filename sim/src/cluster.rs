@@ -5,6 +5,7 @@
 
 use crate::application::{Parameters, registry};
 use crate::check::verdict::FinalPartition;
+use crate::kernel::disk::SimDisk;
 use crate::kernel::{Kernel, MachineId};
 use crate::node::Node;
 use crate::spec::RunSpec;
@@ -265,15 +266,34 @@ impl Cluster {
             })
     }
 
-    /// Whether all replicas of a partition that live have logs of one length.
+    /// Whether all replicas of a partition have logs of one length. Of those that do not run, and of
+    /// all beside them, what lies on the disks is measured.
     pub fn is_copied(&self, kernel: &Kernel<Node>, partition: i32) -> bool {
         let replicas = &self.assignment[partition as usize];
-        let mut ends = replicas
+        let living = replicas
             .iter()
-            .filter_map(|b| self.replica(kernel, *b, partition))
-            .map(|r| r.log.log_end_offset());
-        let first = ends.next();
-        ends.all(|end| Some(end) == first)
+            .map(|b| self.replica(kernel, *b, partition))
+            .map(|r| r.map(|r| r.log.log_end_offset() as u64));
+        let mut ends: Vec<Option<u64>> = living.collect();
+        if ends.iter().any(Option::is_none) {
+            let on_disk = replicas.iter().map(|b| {
+                let disk = kernel.disk(machine_of(NodeId::of_broker(*b)));
+                Some(self.bytes_on(disk, partition))
+            });
+            ends = on_disk.collect();
+        }
+        ends.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// Bytes of a partition's log on a disk.
+    fn bytes_on(&self, disk: &SimDisk, partition: i32) -> u64 {
+        let dir = format!("{}-{partition}/", self.topic);
+        let logs = disk
+            .paths()
+            .filter(|p| p.starts_with(&dir) && p.ends_with(".log"));
+        logs.filter_map(|p| disk.content(p))
+            .map(|content| content.len() as u64)
+            .sum()
     }
 
     /// Whether a consumer stands further than its group has committed.

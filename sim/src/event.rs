@@ -160,6 +160,14 @@ pub enum ClientEvent {
         /// Offset it was read at.
         offset: i64,
     },
+    /// The application handed a record on which its handler had thrown to its producer, for a
+    /// dead-letter topic. Once that was acknowledged the record counts as processed.
+    DeadLetterSent {
+        /// Which message.
+        message: MessageId,
+        /// Offset it was read at.
+        offset: i64,
+    },
     /// commitSync returned.
     CommitDone,
     /// commitSync threw: its text.

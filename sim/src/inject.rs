@@ -1,20 +1,28 @@
 //! Doing what a fault plan says: when a fault strikes, to whom, and when its outage ends.
 //!
+//! - [`triggers`] events that faults wait for, and roles
+//! - [`act`] what each fault does
+//! - [`exposure`] whether a record is where a fault can take it
+//!
 //! Cuts of one link by several faults are counted, so that the end of one does not heal what another
-//! still holds. A fault whose role nobody has at the moment (a partition without leader) waits for
-//! somebody to take it.
+//! still holds. A fault whose role nobody has at the moment (a partition without leader), or whose
+//! target is already as the fault would make it, waits.
 
-use crate::cluster::{Cluster, TOPIC, consumer_node, machine_of};
+mod act;
+mod exposure;
+mod triggers;
+
+use crate::cluster::{Cluster, TOPIC, machine_of};
 use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
-use crate::fault::{Direction, Fault, FaultPlan, Trigger, What, When, Whom};
+use crate::fault::{Family, FaultPlan, Trigger, What, When};
 use crate::node::Node;
 use crate::result::StruckFault;
 use crate::world::{ApplicationId, World};
-use everyack_broker::controller::AdminCommand;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
 use everyack_broker::time::{MICROS, MILLIS, Nanos};
 use std::collections::{BTreeMap, BTreeSet};
+use triggers::origin_of;
 
 /// How long a fault waits before it looks again for somebody in its role.
 const LOOK_AGAIN: Nanos = 10 * MILLIS;
@@ -40,6 +48,15 @@ struct Outage {
     links: Vec<(NodeId, NodeId)>,
     slowed: Vec<(NodeId, NodeId)>,
     application: Option<ApplicationId>,
+    paused: Vec<NodeId>,
+    /// Asked to end in order; those that have ended are among the brokers as well.
+    shut_down: Vec<NodeId>,
+    /// Their disks fail or stall.
+    disks: Vec<NodeId>,
+    /// Their wall clocks are wrong.
+    clocks: Vec<NodeId>,
+    /// Their handlers fail.
+    handlers: Vec<NodeId>,
 }
 
 /// Executes one plan.
@@ -56,6 +73,8 @@ pub struct Injector {
     /// Records delivered and not processed yet, by consumer.
     in_hand: BTreeMap<NodeId, BTreeSet<(i32, Offset)>>,
     consumers_wanted: bool,
+    /// An operation of a disk failed.
+    disk_failed: bool,
 }
 
 impl Injector {
@@ -73,6 +92,7 @@ impl Injector {
             leader_of_0: NO_BROKER,
             in_hand: BTreeMap::new(),
             consumers_wanted: false,
+            disk_failed: false,
         }
     }
 
@@ -99,34 +119,16 @@ impl Injector {
         &self.struck
     }
 
-    /// Looks again, while an outage lasts, whether a record has come to where a cut can take it: what a
-    /// cut puts at risk is appended after it began.
-    pub fn look_for_exposure(&mut self, cluster: &Cluster, world: &World<Node>) {
-        let kernel = world.kernel();
-        for struck in self.struck.iter_mut().filter(|s| !s.exposed) {
-            let what = self.plan.faults[struck.fault].what;
-            let is_cut = matches!(
-                what,
-                What::CutFromFollowers { .. } | What::CutFromController { .. }
-            );
-            if !is_cut || self.states[struck.fault] != State::Struck {
-                continue;
-            }
-            struck.exposed = struck.nodes.iter().any(|n| {
-                (0..cluster.assignment.len() as i32).any(|p| {
-                    let own = cluster.replica(&kernel, *n as BrokerId, p);
-                    own.is_some_and(|r| r.is_leader()) && !cluster.is_copied(&kernel, p)
-                })
-            });
-        }
+    /// Whether the plan did what its family is there for ([`Family::has_fired`]).
+    pub fn has_fired(&self, family: Family) -> bool {
+        let struck = |i: usize| self.struck.iter().any(|s| s.fault == i);
+        family.has_fired(&self.plan, &struck, self.disk_failed)
     }
 
-    /// Whether the plan did what it is there for: some fault other than a preparation has struck.
-    pub fn has_fired(&self) -> bool {
-        self.struck.iter().any(|s| {
-            let what = self.plan.faults[s.fault].what;
-            !matches!(what, What::SlowLinks { .. })
-        })
+    /// Whether a record was where the family could take it when it struck; a preparation takes nothing.
+    pub fn was_exposed(&self, family: Family) -> bool {
+        let mut exposed = self.struck.iter().filter(|s| s.exposed);
+        exposed.any(|s| !family.is_preparation(&self.plan, s.fault))
     }
 
     /// Whether every fault has struck and every outage has ended.
@@ -168,7 +170,7 @@ impl Injector {
         let i = (token & 0xffff_ffff) as usize;
         if token & END != 0 {
             if self.states[i] == State::Struck {
-                self.end(i, cluster, world).await;
+                self.end(i, false, cluster, world).await;
             }
         } else if self.states[i] == State::Due {
             self.strike(i, on_the_way, cluster, world).await;
@@ -193,7 +195,28 @@ impl Injector {
             EventKind::Fact(Fact::PartitionChanged {
                 partition, leader, ..
             }) if *partition == partition_0() => self.leader_of_0 = *leader,
+            EventKind::Fault(FaultEvent::DiskFailed { .. }) => self.disk_failed = true,
             _ => {}
+        }
+    }
+
+    /// The event that a fault counts now: which, how many of them, and the delay behind the last.
+    fn awaits(&self, i: usize) -> Option<(Trigger, u32, u64)> {
+        match self.plan.faults[i].when {
+            When::After {
+                event,
+                nth,
+                delay_us,
+            } => Some((event, nth, delay_us)),
+            When::Then {
+                fault,
+                event,
+                nth,
+                delay_us,
+            } if matches!(self.states[fault], State::Struck | State::Ended) => {
+                Some((event, nth, delay_us))
+            }
+            _ => None,
         }
     }
 
@@ -203,12 +226,7 @@ impl Injector {
             if self.states[i] != State::Waiting {
                 continue;
             }
-            let When::After {
-                event: trigger,
-                nth,
-                delay_us,
-            } = self.plan.faults[i].when
-            else {
+            let Some((trigger, nth, delay_us)) = self.awaits(i) else {
                 continue;
             };
             if self.matches(trigger, event, cluster, world) {
@@ -224,12 +242,8 @@ impl Injector {
     /// A Produce request was sent to the leader of partition 0.
     pub fn produce_sent(&mut self, to: NodeId, world: &World<Node>) {
         for i in 0..self.states.len() {
-            if let When::After {
-                event: Trigger::ProduceInFlight,
-                nth,
-                delay_us,
-            } = self.plan.faults[i].when
-                && self.states[i] == State::Waiting
+            if self.states[i] == State::Waiting
+                && let Some((Trigger::ProduceInFlight, nth, delay_us)) = self.awaits(i)
                 && to == NodeId::of_broker(self.leader_of_0)
             {
                 self.counts[i] += 1;
@@ -237,85 +251,6 @@ impl Injector {
                     self.schedule(i, delay_us * MICROS, world);
                 }
             }
-        }
-    }
-
-    fn matches(
-        &self,
-        trigger: Trigger,
-        event: &Event,
-        cluster: &Cluster,
-        world: &World<Node>,
-    ) -> bool {
-        match (&event.kind, trigger) {
-            (EventKind::Client(ClientEvent::Acked(id, offset)), _) if id.partition == 0 => {
-                match trigger {
-                    Trigger::Acked => true,
-                    Trigger::AckedUnreplicated => {
-                        *offset < 0 || !is_replicated(*offset, cluster, world)
-                    }
-                    Trigger::AckedUnsynced => *offset < 0 || !is_synced(*offset, cluster, world),
-                    _ => false,
-                }
-            }
-            (EventKind::Client(client), trigger) => match (client, trigger) {
-                (ClientEvent::Processed { .. }, Trigger::Processed)
-                | (ClientEvent::CommitDone, Trigger::Committed) => true,
-                (ClientEvent::Polled(n), Trigger::Polled) => *n > 0,
-                _ => false,
-            },
-            (EventKind::Fact(fact), trigger) => self.fact_matches(trigger, fact, cluster),
-            (EventKind::Fault(_), _) => false,
-        }
-    }
-
-    fn fact_matches(&self, trigger: Trigger, fact: &Fact, cluster: &Cluster) -> bool {
-        match (fact, trigger) {
-            (
-                Fact::Appended {
-                    partition,
-                    as_leader: true,
-                    ..
-                },
-                Trigger::Appended | Trigger::AppendedUnreplicated,
-            )
-            | (Fact::BecameLeader { partition, .. }, Trigger::LeaderApplied) => {
-                *partition == partition_0()
-            }
-            (Fact::ProduceArrived { partition, .. }, Trigger::ProduceArrived) => {
-                *partition == partition_0()
-            }
-            (
-                Fact::PartitionChanged {
-                    partition,
-                    leader,
-                    isr,
-                    ..
-                },
-                trigger,
-            ) if *partition == partition_0() => match trigger {
-                Trigger::IsrIsLeader => {
-                    isr.len() == 1 && isr[0] == *leader && cluster.assignment[0].len() > 1
-                }
-                // The books have not been told yet: this is still the leader before.
-                Trigger::LeaderElected => *leader != NO_BROKER && *leader != self.leader_of_0,
-                _ => false,
-            },
-            (Fact::BrokerFenced { broker }, Trigger::LeaderFenced) => *broker == self.leader_of_0,
-            (
-                Fact::OffsetCommitted {
-                    partition, offset, ..
-                },
-                Trigger::CommittedUnprocessed,
-            ) if partition.topic == TOPIC => {
-                let reader = cluster.reader_of(partition.partition);
-                self.in_hand.get(&reader).is_some_and(|records| {
-                    records
-                        .iter()
-                        .any(|(p, at)| *p == partition.partition && at < offset)
-                })
-            }
-            _ => false,
         }
     }
 
@@ -328,39 +263,8 @@ impl Injector {
             self.schedule(i, LOOK_AGAIN, world);
             return;
         }
-        let exposed = is_exposed(&fault, &targets, on_the_way, self, cluster, world);
-        let done = match fault.what {
-            What::ResetConnections => self.reset_connections(&targets, cluster, world),
-            What::CutConnections => self.cut_connections(i, &targets, cluster, world),
-            What::Crash => self.crash(i, &targets, cluster, world).await,
-            What::PowerLoss { unsynced } => self.power_loss(i, &targets, unsynced, world),
-            What::CutFromFollowers { direction } => {
-                let others = cluster.brokers.iter().map(|b| NodeId::of_broker(*b));
-                self.cut_all(i, &targets, others.collect(), direction, world)
-            }
-            What::CutFromController { direction } => {
-                self.cut_all(i, &targets, vec![cluster.controller], direction, world)
-            }
-            What::MoveLeader => move_leader(&targets, &fault, cluster, world),
-            What::SlowLinks { extra_us } => self.slow_links(i, &targets, extra_us, cluster, world),
-            What::StartConsumers => {
-                self.consumers_wanted = true;
-                true
-            }
-            What::ShutDown
-            | What::Pause
-            | What::DestroyDisk
-            | What::FillDisk { .. }
-            | What::FailDisk { .. }
-            | What::SlowDisk { .. }
-            | What::ClockJump { .. }
-            | What::ClockDrift { .. }
-            | What::CutFromClients { .. }
-            | What::CutFromCluster { .. }
-            | What::FailProcessing { .. } => {
-                panic!("this world cannot do {:?} to {targets:?}", fault.what)
-            }
-        };
+        let exposed = self.is_exposed(&fault, &targets, on_the_way, cluster, world);
+        let done = self.act(i, &fault, &targets, cluster, world).await;
         if !done {
             self.schedule(i, LOOK_AGAIN, world);
             return;
@@ -372,195 +276,68 @@ impl Injector {
             nodes: targets.iter().map(|n| n.0).collect(),
             exposed,
         });
+        self.wake_followers(i, cluster, world);
+        match fault.counted_from {
+            None if fault.for_ms == 0 => self.end(i, false, cluster, world).await,
+            None => self.schedule_end(i, fault.for_ms * MILLIS, world),
+            Some(other) => {
+                if let Some(struck) = self.struck.iter().find(|s| s.fault == other) {
+                    let since = world.now() - struck.at_us * MICROS;
+                    let left = (fault.for_ms * MILLIS).saturating_sub(since);
+                    self.schedule_end(i, left, world);
+                }
+            }
+        }
+    }
+
+    /// A fault has struck: what waits for that, or is counted from it, is scheduled.
+    fn wake_followers(&mut self, i: usize, cluster: &Cluster, world: &World<Node>) {
         for next in 0..self.plan.faults.len() {
-            if let When::AfterFault { fault, delay_ms } = self.plan.faults[next].when
-                && fault == i
-                && self.states[next] == State::Waiting
-            {
-                self.schedule(next, delay_ms * MILLIS, world);
+            let fault = &self.plan.faults[next];
+            if fault.counted_from == Some(i) && self.states[next] == State::Struck && next != i {
+                self.schedule_end(next, fault.for_ms * MILLIS, world);
             }
-        }
-        if fault.for_ms == 0 {
-            self.end(i, cluster, world).await;
-        } else {
-            let at = world.now() + fault.for_ms * MILLIS;
-            world.kernel().control(at, END | i as u64);
-        }
-    }
-
-    fn bind(&self, fault: &Fault, i: usize, cluster: &Cluster, world: &World<Node>) -> Vec<NodeId> {
-        let kernel = world.kernel();
-        let brokers: Vec<BrokerId> = match fault.whom {
-            Whom::LeaderOf(p) => cluster.leader(&kernel, p).into_iter().collect(),
-            Whom::FollowerOf(p, n) => {
-                let leader = cluster.leader(&kernel, p);
-                follower(p, n, leader, cluster).into_iter().collect()
+            if self.states[next] != State::Waiting {
+                continue;
             }
-            Whom::LeaderAndFollowerOf(p, n) => match cluster.leader(&kernel, p) {
-                Some(leader) => {
-                    let follower = follower(p, n, Some(leader), cluster);
-                    [leader].into_iter().chain(follower).collect()
+            match self.plan.faults[next].when {
+                When::AfterFault { fault, delay_ms } if fault == i => {
+                    self.schedule(next, delay_ms * MILLIS, world);
                 }
-                None => Vec::new(),
-            },
-            Whom::ReplicaOf(p, n) => replica(p, n, cluster).into_iter().collect(),
-            Whom::SameAs(other) => {
-                let struck = self.struck.iter().find(|s| s.fault == other);
-                return struck.map_or(Vec::new(), |s| s.nodes.iter().map(|n| NodeId(*n)).collect());
-            }
-            Whom::Broker(b) => vec![b],
-            Whom::AllBrokers => cluster.brokers.clone(),
-            Whom::Producer(n) => return vec![NodeId(NodeId::FIRST_CLIENT + n)],
-            Whom::Consumer(n) => return vec![consumer_node(n)],
-            Whom::WhereItHappened => return self.origins[i].into_iter().collect(),
-        };
-        brokers.into_iter().map(NodeId::of_broker).collect()
-    }
-
-    fn reset_connections(
-        &self,
-        targets: &[NodeId],
-        cluster: &Cluster,
-        world: &World<Node>,
-    ) -> bool {
-        for &leader in targets {
-            for producer in producer_nodes(cluster) {
-                if world.kernel().reset_connections(producer, leader) > 0 {
-                    let event = FaultEvent::ConnectionReset { to: leader };
-                    world.record(producer, EventKind::Fault(event));
+                When::Then {
+                    fault,
+                    event: Trigger::IsrIsLeader,
+                    nth: 0 | 1,
+                    delay_us,
+                } if fault == i && triggers::isr_is_leader(cluster, world) => {
+                    self.schedule(next, delay_us * MICROS, world);
                 }
+                _ => {}
             }
         }
-        true
     }
 
-    fn cut_connections(
-        &mut self,
-        i: usize,
-        targets: &[NodeId],
-        cluster: &Cluster,
-        world: &World<Node>,
-    ) -> bool {
-        for &leader in targets {
-            for producer in producer_nodes(cluster) {
-                self.cut(i, producer, leader, world);
-                self.cut(i, leader, producer, world);
-            }
-        }
-        true
-    }
-
-    fn cut_all(
-        &mut self,
-        i: usize,
-        targets: &[NodeId],
-        others: Vec<NodeId>,
-        direction: Direction,
-        world: &World<Node>,
-    ) -> bool {
-        for &target in targets {
-            for &other in others.iter().filter(|o| **o != target) {
-                if direction != Direction::Inbound {
-                    self.cut(i, target, other, world);
-                }
-                if direction != Direction::Outbound {
-                    self.cut(i, other, target, world);
-                }
-            }
-        }
-        true
-    }
-
-    fn cut(&mut self, i: usize, from: NodeId, to: NodeId, world: &World<Node>) {
-        let count = self.cuts.entry((from, to)).or_default();
-        *count += 1;
-        if *count == 1 {
-            world.kernel().cut(from, to);
-            world.record(from, EventKind::Fault(FaultEvent::LinkCut { to }));
-        }
-        self.outages[i].links.push((from, to));
-    }
-
-    async fn crash(
-        &mut self,
-        i: usize,
-        targets: &[NodeId],
-        cluster: &Cluster,
-        world: &World<Node>,
-    ) -> bool {
-        let mut done = false;
-        for &target in targets {
-            if let Some(application) = application_of(target, cluster) {
-                if world.kill_application(application).await {
-                    world.record(target, EventKind::Fault(FaultEvent::Killed));
-                    self.outages[i].application = Some(application);
-                    done = true;
-                } else if is_finished_producer(target, cluster, world) {
-                    // It has ended in order: nothing is left that could be killed.
-                    done = true;
-                }
-            } else {
-                let killed = world.kernel().kill(target);
-                if killed {
-                    world.record(target, EventKind::Fault(FaultEvent::Killed));
-                    self.outages[i].brokers.push(target.0 as BrokerId);
-                }
-                done |= killed;
-            }
-        }
-        done
-    }
-
-    fn power_loss(
-        &mut self,
-        i: usize,
-        targets: &[NodeId],
-        unsynced: crate::fault::Unsynced,
-        world: &World<Node>,
-    ) -> bool {
-        let mut done = false;
-        for &target in targets {
-            let lost = world.kernel().power_off(machine_of(target), unsynced);
-            if let Some((unsynced_bytes, kept_bytes)) = lost {
-                let event = FaultEvent::PowerLost {
-                    unsynced_bytes,
-                    kept_bytes,
-                };
-                world.record(target, EventKind::Fault(event));
-                self.outages[i].brokers.push(target.0 as BrokerId);
-                done = true;
-            }
-        }
-        done
-    }
-
-    fn slow_links(
-        &mut self,
-        i: usize,
-        targets: &[NodeId],
-        extra_us: u64,
-        cluster: &Cluster,
-        world: &World<Node>,
-    ) -> bool {
-        for &target in targets {
-            for other in cluster.brokers.iter().map(|b| NodeId::of_broker(*b)) {
-                if other != target {
-                    let mut kernel = world.kernel();
-                    kernel.set_extra_latency(target, other, extra_us * MICROS);
-                    self.outages[i].slowed.push((target, other));
-                }
-            }
-            world.record(
-                target,
-                EventKind::Fault(FaultEvent::LinksSlowed { extra_us }),
-            );
-        }
-        true
+    fn schedule_end(&self, i: usize, delay: Nanos, world: &World<Node>) {
+        let at = world.now().saturating_add(delay);
+        world.kernel().control(at, END | i as u64);
     }
 
     // ---- ending -----------------------------------------------------------------------------
 
-    async fn end(&mut self, i: usize, cluster: &Cluster, world: &World<Node>) {
+    /// Ends an outage. A shutdown that is still under way is awaited, unless `now`: then its supervisor
+    /// has lost patience.
+    async fn end(&mut self, i: usize, now: bool, cluster: &Cluster, world: &World<Node>) {
+        let stopping = |node: &&NodeId| world.kernel().is_alive(**node);
+        let shut_down = &self.outages[i].shut_down;
+        if let Some(&node) = shut_down.iter().find(stopping) {
+            if !now {
+                self.schedule_end(i, LOOK_AGAIN, world);
+                return;
+            }
+            world.kernel().kill(node);
+            world.record(node, EventKind::Fault(FaultEvent::Killed));
+            self.outages[i].brokers.push(node.0 as BrokerId);
+        }
         self.states[i] = State::Ended;
         let outage = std::mem::take(&mut self.outages[i]);
         for &(from, to) in &outage.slowed {
@@ -585,6 +362,7 @@ impl Injector {
                 world.record(from, EventKind::Fault(FaultEvent::ConnectionReset { to }));
             }
         }
+        self.mend(&outage, world);
         for &broker in &outage.brokers {
             start_broker(broker, cluster, world);
         }
@@ -593,15 +371,59 @@ impl Injector {
         {
             world.start_application(application).await;
         }
+        for next in 0..self.plan.faults.len() {
+            if let When::AfterOutage { fault, delay_ms } = self.plan.faults[next].when
+                && fault == i
+                && self.states[next] == State::Waiting
+            {
+                self.schedule(next, delay_ms * MILLIS, world);
+            }
+        }
+    }
+
+    /// Machines, stopped processes and handlers are as they were before.
+    fn mend(&self, outage: &Outage, world: &World<Node>) {
+        for &node in &outage.disks {
+            world.kernel().mend_disk(machine_of(node));
+            world.record(node, EventKind::Fault(FaultEvent::DiskHealed));
+        }
+        for &node in &outage.clocks {
+            world.kernel().set_clock(machine_of(node));
+            world.record(node, EventKind::Fault(FaultEvent::ClockSet));
+        }
+        for &node in &outage.paused {
+            if world.kernel().is_paused(node) {
+                world.record(node, EventKind::Fault(FaultEvent::Resumed));
+                world.kernel().resume(node);
+            }
+        }
+        for &node in &outage.handlers {
+            world.mend_handler(node);
+            world.record(node, EventKind::Fault(FaultEvent::HandlerHealed));
+        }
+    }
+
+    /// A broker's process has ended by itself: over its disk, or because it was asked to. The outage
+    /// that made it do so starts it again, else the heal.
+    pub fn halted(&mut self, node: NodeId, world: &World<Node>) {
+        world.record(node, EventKind::Fault(FaultEvent::Halted));
+        let mut outages = self.outages.iter_mut();
+        let cause = outages.find(|o| o.shut_down.contains(&node) || o.disks.contains(&node));
+        if let Some(outage) = cause {
+            outage.brokers.push(node.0 as BrokerId);
+        }
     }
 
     /// Ends every outage at once.
     pub async fn heal(&mut self, cluster: &Cluster, world: &World<Node>) {
         for i in 0..self.states.len() {
             if self.states[i] == State::Struck {
-                self.end(i, cluster, world).await;
+                self.end(i, true, cluster, world).await;
             }
             self.states[i] = State::Ended;
+        }
+        for &broker in &cluster.brokers {
+            start_broker(broker, cluster, world);
         }
         let brokers = cluster.brokers.iter().map(|b| NodeId::of_broker(*b));
         for node in brokers.chain([cluster.controller]) {
@@ -630,180 +452,6 @@ pub fn start_broker(broker: BrokerId, cluster: &Cluster, world: &World<Node>) {
     world.record(node, EventKind::Fault(FaultEvent::Started { incarnation }));
 }
 
-/// The n-th follower of a partition by broker id; with one replica, of the brokers without one.
-fn follower(
-    partition: i32,
-    n: u32,
-    leader: Option<BrokerId>,
-    cluster: &Cluster,
-) -> Option<BrokerId> {
-    let replicas = &cluster.assignment[partition as usize];
-    let others = match replicas.len() {
-        1 => &cluster.brokers,
-        _ => replicas,
-    };
-    let mut others: Vec<BrokerId> = others.clone();
-    others.retain(|b| Some(*b) != leader);
-    others.sort_unstable();
-    others.get(n as usize).copied()
-}
-
-/// The n-th broker of a partition's assignment, then of the brokers without a replica.
-fn replica(partition: i32, n: u32, cluster: &Cluster) -> Option<BrokerId> {
-    let replicas = &cluster.assignment[partition as usize];
-    let without = cluster.brokers.iter().filter(|b| !replicas.contains(b));
-    replicas.iter().chain(without).nth(n as usize).copied()
-}
-
 fn partition_0() -> TopicPartition {
     TopicPartition::new(TOPIC, 0)
-}
-
-fn producer_nodes(cluster: &Cluster) -> impl Iterator<Item = NodeId> + use<> {
-    (0..cluster.producers.len() as u32).map(|n| NodeId(NodeId::FIRST_CLIENT + n))
-}
-
-fn application_of(node: NodeId, cluster: &Cluster) -> Option<ApplicationId> {
-    let n = node.0.checked_sub(NodeId::FIRST_CLIENT)? as usize;
-    let consumers = (consumer_node(0).0 - NodeId::FIRST_CLIENT) as usize;
-    match n.checked_sub(consumers) {
-        Some(index) => cluster.consumers.get(index).copied(),
-        None => cluster.producers.get(n).copied(),
-    }
-}
-
-fn is_finished_producer(node: NodeId, cluster: &Cluster, world: &World<Node>) -> bool {
-    node.0 < consumer_node(0).0
-        && application_of(node, cluster).is_some_and(|application| !world.is_running(application))
-}
-
-fn move_leader(targets: &[NodeId], fault: &Fault, cluster: &Cluster, world: &World<Node>) -> bool {
-    let Whom::LeaderOf(partition) = fault.whom else {
-        panic!("a leadership is moved away from the leader of a partition: {fault:?}");
-    };
-    let id = TopicPartition::new(TOPIC, partition);
-    let to = {
-        let kernel = world.kernel();
-        let image = cluster.image(&kernel);
-        let state = image.partition(id).expect("the topic exists");
-        // The next replica in the order of the assignment, so that moves go round.
-        let replicas = &cluster.assignment[partition as usize];
-        let leader = targets[0].0 as BrokerId;
-        let at = replicas.iter().position(|b| *b == leader).unwrap_or(0);
-        (1..replicas.len())
-            .map(|step| replicas[(at + step) % replicas.len()])
-            .find(|b| state.isr.contains(b) && image.is_active(*b))
-    };
-    let Some(to) = to else {
-        // With one replica there is nobody to move to, and the family runs all the same.
-        return cluster.assignment[partition as usize].len() == 1;
-    };
-    let event = FaultEvent::LeaderMoveAsked { partition };
-    world.record(NodeId::of_broker(to), EventKind::Fault(event));
-    let command = AdminCommand::MoveLeader { partition: id, to };
-    world.kernel().admin(cluster.controller, command)
-}
-
-/// Whether some in-sync replica other than the leader of partition 0 has the record.
-fn is_replicated(offset: Offset, cluster: &Cluster, world: &World<Node>) -> bool {
-    let kernel = world.kernel();
-    if cluster.assignment[0].len() == 1 {
-        return false;
-    }
-    let Some(state) = cluster.image(&kernel).partition(partition_0()) else {
-        return false;
-    };
-    state.isr.iter().filter(|b| **b != state.leader).any(|b| {
-        let replica = cluster.replica(&kernel, *b, 0);
-        replica.is_some_and(|r| r.log.log_end_offset() > offset)
-    })
-}
-
-/// Whether every replica of partition 0 has made the record durable.
-fn is_synced(offset: Offset, cluster: &Cluster, world: &World<Node>) -> bool {
-    let kernel = world.kernel();
-    cluster.assignment[0].iter().all(|b| {
-        let replica = cluster.replica(&kernel, *b, 0);
-        replica.is_some_and(|r| r.log.recovery_point() > offset)
-    })
-}
-
-/// Whether a record is now where the fault can take it ([`crate::fault::family::Exposure`]).
-/// `on_the_way` says that acks=0 messages were sent which no leader has appended.
-fn is_exposed(
-    fault: &Fault,
-    targets: &[NodeId],
-    on_the_way: bool,
-    injector: &Injector,
-    cluster: &Cluster,
-    world: &World<Node>,
-) -> bool {
-    let kernel = world.kernel();
-    let unanswered = |node: NodeId| match kernel.process(node) {
-        Some(Node::Producer(producer)) => producer.pending() > 0,
-        _ => false,
-    };
-    let any_unanswered = || producer_nodes(cluster).any(unanswered);
-    let led = || targets.iter().flat_map(|t| led_by(*t, cluster, &kernel));
-    match fault.what {
-        What::SlowLinks { .. } => false,
-        What::ResetConnections | What::CutConnections => on_the_way || any_unanswered(),
-        What::FailProcessing { .. } => injector.is_anything_in_hand(),
-        What::StartConsumers => (0..cluster.assignment.len() as i32).any(|p| {
-            cluster.assignment[p as usize].iter().any(|b| {
-                let replica = cluster.replica(&kernel, *b, p);
-                replica.is_some_and(|r| r.log.log_end_offset() > 0)
-            })
-        }),
-        What::Crash if targets[0].broker().is_none() => targets.iter().any(|t| {
-            let in_hand = injector.in_hand.get(t).is_some_and(|r| !r.is_empty());
-            unanswered(*t) || in_hand || cluster.is_commit_behind(&kernel, *t)
-        }),
-        What::PowerLoss { .. } => {
-            on_the_way
-                || led().any(|p| {
-                    cluster.assignment[p as usize].iter().any(|b| {
-                        let replica = cluster.replica(&kernel, *b, p);
-                        replica.is_some_and(|r| r.log.unflushed_messages() > 0)
-                    })
-                })
-        }
-        What::Crash
-        | What::CutFromFollowers { .. }
-        | What::CutFromController { .. }
-        | What::CutFromClients { .. }
-        | What::CutFromCluster { .. }
-        | What::ShutDown
-        | What::Pause
-        | What::DestroyDisk
-        | What::FillDisk { .. }
-        | What::FailDisk { .. }
-        | What::SlowDisk { .. }
-        | What::ClockJump { .. }
-        | What::ClockDrift { .. }
-        | What::MoveLeader => {
-            on_the_way
-                || (cluster.assignment[0].len() == 1 && any_unanswered())
-                || led().any(|p| !cluster.is_copied(&kernel, p))
-        }
-    }
-}
-
-/// Where an event happened, to an application: a commit is the reader's, though a broker tells of it.
-fn origin_of(event: &Event, cluster: &Cluster) -> NodeId {
-    match &event.kind {
-        EventKind::Fact(Fact::OffsetCommitted { partition, .. }) => {
-            cluster.reader_of(partition.partition)
-        }
-        _ => event.node,
-    }
-}
-
-fn led_by<'k>(
-    node: NodeId,
-    cluster: &'k Cluster,
-    kernel: &'k crate::kernel::Kernel<Node>,
-) -> impl Iterator<Item = i32> + 'k {
-    let broker = node.0 as BrokerId;
-    (0..cluster.assignment.len() as i32).filter(move |p| cluster.leader(kernel, *p) == Some(broker))
 }

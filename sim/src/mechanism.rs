@@ -86,7 +86,7 @@ const CATALOGUE: [Entry; 28] = [
         Mechanism::P05,
         "P05",
         "leadership moved before replication",
-        "with acks=0 or 1 and no fault at all: the controller moved the leadership to a member of the ISR that had not copied the record yet, and the old leader truncated it",
+        "with acks=0 or 1 and no fault at all: the controller moved the leadership, because an operator asked for it or because the leader was shutting down in order, to a member of the ISR that had not copied the record yet, and the old leader truncated it",
         "KAFKA-20554; preferred leader election in ReplicationControlManager",
     ),
     Entry(
@@ -128,7 +128,7 @@ const CATALOGUE: [Entry; 28] = [
         Mechanism::R01,
         "R01",
         "the ISR's only copy is gone",
-        "the ISR had shrunk to the leader, which acknowledged alone (min.insync.replicas=1), and the leader's copy was lost with its disk",
+        "the ISR had shrunk to the leader, which acknowledged alone (min.insync.replicas=1, or acks=0 or 1), and the leader's copy was lost with its disk",
         "BrokerConfig min.insync.replicas",
     ),
     Entry(

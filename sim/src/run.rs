@@ -187,11 +187,23 @@ impl<'a> Run<'a> {
                 Next::Control(token) => panic!("a control event of nobody: {token:#x}"),
                 Next::Stepped(_) | Next::Quiet => {}
             }
+            self.note_halts();
             self.observe();
             if self.injector.take_consumers_wanted() {
                 self.start_consumers().await;
                 self.observe();
             }
+        }
+    }
+
+    /// Processes that ended by themselves; what clients do is their applications' business.
+    fn note_halts(&mut self) {
+        if self.world.kernel().halted.is_empty() {
+            return;
+        }
+        let halted = std::mem::take(&mut self.world.kernel().halted);
+        for node in halted.into_iter().filter(|n| n.broker().is_some()) {
+            self.injector.halted(node, &self.world);
         }
     }
 
@@ -453,9 +465,9 @@ impl<'a> Run<'a> {
             outcome,
             messages,
             anomalies: std::mem::take(&mut self.anomalies),
-            fired: no_fault || self.injector.has_fired(),
+            fired: no_fault || self.injector.has_fired(self.family),
             // What was lost had been where the fault could take it.
-            exposed: no_fault || !losses.is_empty() || struck.iter().any(|s| s.exposed),
+            exposed: no_fault || !losses.is_empty() || self.injector.was_exposed(self.family),
             losses,
             faults: struck,
             marks: self.marks.names(),

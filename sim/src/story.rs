@@ -126,6 +126,10 @@ fn sentence(event: &Event, names: &Names) -> Option<String> {
                 "its handler throws on the record at offset {offset} of partition {}",
                 message.partition
             )),
+            ClientEvent::DeadLetterSent { message, offset } => Some(format!(
+                "sends the record at offset {offset} of partition {} to the dead letters",
+                message.partition
+            )),
             ClientEvent::CommitFailed(why) => Some(format!("commitSync threw {why}")),
             ClientEvent::PollFailed(why) => Some(format!("poll threw {why}")),
             ClientEvent::PositionsFixed => Some("has a position on each partition".into()),

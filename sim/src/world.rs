@@ -11,7 +11,9 @@
 //! Not modelled: the time that application code takes, other than what it sleeps or processes.
 
 mod calls;
+mod handler;
 
+use self::handler::FailingHandler;
 use crate::application::{About, Boundary, Called, Caller, Context, Main, Parameters};
 use crate::event::{ClientEvent, Event, EventKind, MessageId};
 use crate::host;
@@ -81,6 +83,8 @@ struct State<P: Process> {
     calls: Calls,
     sleepers: BTreeMap<u64, Sleeper>,
     next_sleeper: u64,
+    /// Handlers of applications that fail, by their node.
+    handlers: BTreeMap<NodeId, FailingHandler>,
     applications: Vec<ApplicationState<P>>,
     /// Applications that are awake.
     awake: u32,
@@ -107,6 +111,7 @@ impl<P: Process + 'static> World<P> {
             calls: Calls::default(),
             sleepers: BTreeMap::new(),
             next_sleeper: 0,
+            handlers: BTreeMap::new(),
             applications: Vec::new(),
             awake: 0,
             settled: None,
@@ -172,6 +177,18 @@ impl<P: Process + 'static> World<P> {
         let mut state = self.0.borrow_mut();
         state.answer_all();
         state.kernel.record(node, kind);
+    }
+
+    /// From here on the handler of the application on that node fails on the records that it is given
+    /// next: on so many different ones, so often on each.
+    pub fn break_handler(&self, node: NodeId, records: u32, times: u32) {
+        let failing = FailingHandler::new(records, times);
+        self.0.borrow_mut().handlers.insert(node, failing);
+    }
+
+    /// That handler works again.
+    pub fn mend_handler(&self, node: NodeId) {
+        self.0.borrow_mut().handlers.remove(&node);
     }
 
     /// Adds an application; it is not started yet.
@@ -511,6 +528,12 @@ impl<P: Process + 'static> Boundary for World<P> {
         if state.is_current(caller) {
             state.client_event(caller.node, event);
         }
+    }
+
+    fn handler_fails(&self, caller: Caller, message: MessageId) -> bool {
+        let mut state = self.0.borrow_mut();
+        let handler = state.handlers.get_mut(&caller.node);
+        handler.is_some_and(|handler| handler.fails_on(message))
     }
 
     fn next_sequence(&self, caller: Caller) -> u32 {

@@ -47,6 +47,13 @@ pub struct Parameters {
     pub consumers: u32,
 }
 
+/// Pause before a handler that threw is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The handler threw an exception on a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandlerFailed;
+
 /// Which start of which application asks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
@@ -86,6 +93,8 @@ pub(crate) trait Boundary {
     fn sleep_until(&self, caller: Caller, at: Nanos) -> u64;
     fn has_slept(&self, sleeper: u64, waker: &Waker) -> bool;
     fn emit(&self, caller: Caller, event: ClientEvent);
+    /// Whether the handler throws on this message; each call is an attempt.
+    fn handler_fails(&self, caller: Caller, message: MessageId) -> bool;
     fn next_sequence(&self, caller: Caller) -> u32;
 }
 
@@ -174,17 +183,34 @@ impl Context {
     }
 
     /// Processes a record: takes half to one and a half times the workload's processing time, and
-    /// has processed it only then. A kill meanwhile leaves it unprocessed.
+    /// has processed it only then. A kill meanwhile leaves it unprocessed. Where the handler throws, it
+    /// is tried again, until it does not.
     pub async fn process(&self, record: &ConsumerRecord) {
+        while self.try_process(record).await.is_err() {
+            self.sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// As [`Self::process`], once.
+    ///
+    /// # Errors
+    /// The handler threw: the record is not processed.
+    pub async fn try_process(&self, record: &ConsumerRecord) -> Result<(), HandlerFailed> {
         let mean = self.parameters.workload.processing_us * MICROS;
         if mean > 0 {
             let takes = self.draw(mean / 2, mean + mean / 2);
             self.sleep(Duration::from_nanos(takes)).await;
         }
-        if let Some(message) = MessageId::from_value(&record.value) {
-            let offset = record.offset;
-            self.emit(ClientEvent::Processed { message, offset });
+        let Some(message) = MessageId::from_value(&record.value) else {
+            return Ok(());
+        };
+        let offset = record.offset;
+        if self.boundary.handler_fails(self.caller, message) {
+            self.emit(ClientEvent::ProcessingFailed { message, offset });
+            return Err(HandlerFailed);
         }
+        self.emit(ClientEvent::Processed { message, offset });
+        Ok(())
     }
 
     /// Puts an event of this application into the world's stream.

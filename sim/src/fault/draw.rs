@@ -7,6 +7,10 @@
 //! Not drawn: the precondition "full ISR", which a healthy cluster has when the producers start;
 //! what a drawn power loss leaves on the disk, which the world draws when it strikes.
 
+mod compound;
+#[cfg(test)]
+mod tests;
+
 use super::*;
 use crate::spec::{Topology, Workload};
 use everyack_broker::env::Stream;
@@ -24,6 +28,10 @@ pub struct DrawContext {
     pub timeouts: Timeouts,
     /// Partitions of the topic.
     pub partitions: u32,
+    /// Brokers of the cluster.
+    pub brokers: u32,
+    /// Replicas of a partition.
+    pub replication_factor: u32,
     /// Messages that partition 0 gets, about.
     pub messages_of_partition_0: u64,
     /// Mean time between two messages of partition 0, in microseconds.
@@ -49,6 +57,10 @@ impl DrawContext {
         DrawContext {
             timeouts,
             partitions,
+            brokers: topology.brokers.max(1),
+            replication_factor: u32::try_from(topology.replication_factor)
+                .unwrap_or(0)
+                .max(1),
             messages_of_partition_0,
             message_gap_us: workload.spread_ms.saturating_mul(1_000) / messages_of_partition_0,
             producers: producers.max(1),
@@ -75,9 +87,9 @@ pub fn draw(family: Family, context: &DrawContext, stream: &mut Stream) -> Fault
             drawing.repeat(times, Family::LeaderMove);
         }
         Family::Random => drawing.swarm(),
-        single => {
-            let when = drawing.strike(single);
-            drawing.strike_once(single, when);
+        family => {
+            let when = drawing.strike(family);
+            drawing.add(family, when);
         }
     }
     FaultPlan {
@@ -109,6 +121,7 @@ impl Drawing<'_> {
             // Not `Committed`: an application that commits by auto-commit is told of none.
             Family::ConsumerCrash => &[Trigger::Polled, Trigger::Processed],
             Family::LateStart => &[Trigger::Acked],
+            Family::ProcessingException => &[Trigger::Polled],
             _ => &[
                 Trigger::ProduceInFlight,
                 Trigger::ProduceArrived,
@@ -172,46 +185,49 @@ impl Drawing<'_> {
         }
     }
 
+    /// Adds the faults of a family, of which the first strikes then.
+    fn add(&mut self, family: Family, when: When) {
+        match family.is_compound() {
+            true => self.compound(family, when),
+            false => self.strike_once(family, when),
+        }
+    }
+
+    fn unsynced(&mut self) -> Unsynced {
+        match self.stream.chance(1, 2) {
+            true => Unsynced::Gone,
+            false => Unsynced::Drawn,
+        }
+    }
+
+    /// One of the followers of a partition, by its number.
+    fn any_follower(&mut self) -> u32 {
+        let others = match self.context.replication_factor {
+            1 => self.context.brokers - 1,
+            replicas => replicas - 1,
+        };
+        self.stream.below(u64::from(others)) as u32
+    }
+
     /// Adds one fault of a family that strikes once.
     fn strike_once(&mut self, family: Family, when: When) {
-        let unsynced = if self.stream.chance(1, 2) {
-            Unsynced::Gone
-        } else {
-            Unsynced::Drawn
+        let unsynced = self.unsynced();
+        let partition = match when {
+            When::After { .. } => 0,
+            _ => self.partition(),
         };
-        let leader = match when {
-            When::After { .. } => Whom::LeaderOf(0),
-            _ => Whom::LeaderOf(self.partition()),
-        };
+        let leader = Whom::LeaderOf(partition);
         let (what, whom) = match family {
-            // Families that are not drawn from one fault, or not at all yet.
-            Family::None
-            | Family::Random
-            | Family::RollingCrash
-            | Family::RollingPowerLoss
-            | Family::ZonePowerLoss
-            | Family::MixedRestart
-            | Family::LeaderCutFromClients
-            | Family::ZombieLeader
-            | Family::LeaderPause
-            | Family::RollingRestart
-            | Family::SlowFollower
-            | Family::SlowLeader
-            | Family::DiskFull
-            | Family::DiskError
-            | Family::DiskDestroyed
-            | Family::ShrunkIsrCrash
-            | Family::ShrunkIsrPowerLoss
-            | Family::ShrunkIsrDiskDestroyed
-            | Family::LastIsrCrash
-            | Family::LastIsrPowerLoss
-            | Family::ClockJump
-            | Family::ProcessingException => return,
             Family::ConnectionLoss if self.stream.chance(1, 2) => (What::ResetConnections, leader),
             Family::ConnectionLoss => (What::CutConnections, leader),
             Family::LeaderCrash => (What::Crash, leader),
             Family::LeaderPowerLoss => (What::PowerLoss { unsynced }, leader),
             Family::ClusterPowerLoss => (What::PowerLoss { unsynced }, Whom::AllBrokers),
+            Family::ZonePowerLoss => {
+                let follower = self.any_follower();
+                let zone = Whom::LeaderAndFollowerOf(partition, follower);
+                (What::PowerLoss { unsynced }, zone)
+            }
             Family::LeaderCutFromFollowers => {
                 let direction = self.direction();
                 (What::CutFromFollowers { direction }, leader)
@@ -220,25 +236,119 @@ impl Drawing<'_> {
                 let direction = self.direction();
                 (What::CutFromController { direction }, leader)
             }
+            Family::LeaderCutFromClients => {
+                let direction = self.direction();
+                (What::CutFromClients { direction }, leader)
+            }
+            Family::ZombieLeader => {
+                let n = self.stream.below(u64::from(self.context.producers)) as u32;
+                let only_producer = self.stream.chance(1, 2).then_some(n);
+                (What::CutFromCluster { only_producer }, leader)
+            }
+            Family::LeaderPause => (What::Pause, leader),
             Family::LeaderMove => (What::MoveLeader, Whom::LeaderOf(0)),
+            Family::SlowFollower => {
+                let follower = self.any_follower();
+                (self.slow_disk(), Whom::FollowerOf(partition, follower))
+            }
+            Family::SlowLeader => (self.slow_disk(), leader),
+            Family::DiskFull => {
+                let nth = self.stream.range(1, 8) as u32;
+                (What::FillDisk { nth }, leader)
+            }
+            Family::DiskError => (self.disk_error(), leader),
+            Family::DiskDestroyed => (What::DestroyDisk, leader),
+            Family::ClockJump => {
+                let n = self
+                    .stream
+                    .below(u64::from(self.context.replication_factor))
+                    as u32;
+                (self.wrong_clock(), Whom::ReplicaOf(partition, n))
+            }
             Family::ProducerCrash => {
                 let n = self.stream.below(u64::from(self.context.producers)) as u32;
                 (What::Crash, Whom::Producer(n))
             }
-            Family::ConsumerCrash => match when {
-                When::After { .. } => (What::Crash, Whom::WhereItHappened),
-                _ => {
-                    let n = self.stream.below(u64::from(self.context.consumers)) as u32;
-                    (What::Crash, Whom::Consumer(n))
-                }
-            },
+            Family::ConsumerCrash => (What::Crash, self.consumer(&when)),
             Family::LateStart => (What::StartConsumers, Whom::Consumer(0)),
+            Family::ProcessingException => {
+                let records = self.stream.range(1, 3) as u32;
+                let times = match self.stream.chance(1, 2) {
+                    true => 1,
+                    false => u32::MAX,
+                };
+                (
+                    What::FailProcessing { records, times },
+                    self.consumer(&when),
+                )
+            }
+            Family::None
+            | Family::Random
+            | Family::RollingCrash
+            | Family::RollingPowerLoss
+            | Family::MixedRestart
+            | Family::RollingRestart
+            | Family::ShrunkIsrCrash
+            | Family::ShrunkIsrPowerLoss
+            | Family::ShrunkIsrDiskDestroyed
+            | Family::LastIsrCrash
+            | Family::LastIsrPowerLoss => panic!("{family} is not one fault"),
         };
         let for_ms = match what {
             What::ResetConnections | What::MoveLeader | What::StartConsumers => 0,
             _ => self.outage_ms(family),
         };
         self.faults.push(Fault::new(when, what, whom, for_ms));
+    }
+
+    /// The consumer at which the event happened that sets a fault off, else any.
+    fn consumer(&mut self, when: &When) -> Whom {
+        match when {
+            When::After { .. } => Whom::WhereItHappened,
+            _ => Whom::Consumer(self.stream.below(u64::from(self.context.consumers)) as u32),
+        }
+    }
+
+    /// Stalls longer than a follower may lag.
+    fn slow_disk(&mut self) -> What {
+        let lag = self.context.timeouts.replica_lag_time_max_ms;
+        let stall_ms = self.stream.range(lag, lag.saturating_mul(2));
+        What::SlowDisk { stall_ms }
+    }
+
+    fn disk_error(&mut self) -> What {
+        let operation = match self.stream.below(3) {
+            0 => DiskOperation::Sync,
+            _ => DiskOperation::Write,
+        };
+        What::FailDisk {
+            operation,
+            nth: self.stream.range(1, 4) as u32,
+            lasting: self.stream.chance(1, 2),
+        }
+    }
+
+    /// A clock that is wrong by about the lag limit, which brokers measure with it, or by hours; or that
+    /// runs up to a fifth too fast or too slow.
+    fn wrong_clock(&mut self) -> What {
+        const HOUR_MS: u64 = 3_600_000;
+        let lag = self.context.timeouts.replica_lag_time_max_ms;
+        let back = self.stream.chance(1, 2);
+        let signed = |by: u64| match back {
+            true => -i64::try_from(by).unwrap_or(i64::MAX),
+            false => i64::try_from(by).unwrap_or(i64::MAX),
+        };
+        match self.stream.below(4) {
+            0 => What::ClockDrift {
+                ppm: signed(self.stream.range(1_000, 200_000)),
+            },
+            1 => What::ClockJump {
+                by_ms: signed(self.stream.range(HOUR_MS, 24 * HOUR_MS)),
+            },
+            _ => What::ClockJump {
+                by_ms: signed(self.stream.range(lag / 2, lag.saturating_mul(3))),
+            },
+        }
     }
 
     /// Adds several faults of a family one after the other, the gaps from "at once" (for a move: as
@@ -272,7 +382,9 @@ impl Drawing<'_> {
         }
     }
 
-    /// Swarm testing: first which families take part in this run, then one to four faults of them.
+    /// Swarm testing: first which families take part in this run, then one to four draws of them. A
+    /// group starts once, and of the families that are several faults there is one at most, so that
+    /// runs stay short.
     fn swarm(&mut self) {
         let mut taking_part: Vec<Family> = Vec::new();
         for family in Family::ALL {
@@ -280,174 +392,33 @@ impl Drawing<'_> {
                 taking_part.push(family);
             }
         }
-        if taking_part.is_empty() {
-            taking_part.push(Family::LeaderCrash);
-        }
-        let faults = self.stream.range(1, RANDOM_FAULTS_MAX);
-        for _ in 0..faults {
+        let draws = self.stream.range(1, RANDOM_FAULTS_MAX);
+        let mut drawn_last = None;
+        for _ in 0..draws {
+            if taking_part.is_empty() {
+                taking_part.push(Family::LeaderCrash);
+            }
             let n = self.stream.below(taking_part.len() as u64) as usize;
             let family = taking_part[n];
-            if family == Family::LateStart {
-                // A group starts once.
-                taking_part.remove(n);
-                if taking_part.is_empty() {
-                    taking_part.push(Family::LeaderCrash);
-                }
-            }
-            let after_another = !self.faults.is_empty() && self.stream.chance(1, 2);
-            let when = if after_another && family != Family::LateStart {
-                let (_, longest) = self.context.timeouts.outage_ms(Family::LeaderCrash);
-                When::AfterFault {
-                    fault: self.faults.len() - 1,
-                    delay_ms: self.stream.range(0, longest),
-                }
-            } else {
-                self.strike(family)
-            };
-            self.strike_once(family, when);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::PropertyFiles;
-
-    fn context() -> DrawContext {
-        let topology = Topology {
-            brokers: 3,
-            controllers: 1,
-            topic: "t".into(),
-            partitions: 3,
-            replication_factor: 3,
-        };
-        let workload = Workload {
-            messages_per_producer: 500,
-            message_bytes: 100,
-            spread_ms: 15_000,
-            processing_us: 100,
-        };
-        let timeouts = Timeouts::from_properties(&PropertyFiles::default()).unwrap();
-        DrawContext::new(timeouts, &topology, &workload, 2, 2)
-    }
-
-    fn plans(family: Family) -> Vec<FaultPlan> {
-        (0..400)
-            .map(|seed| draw(family, &context(), &mut Stream::new(seed, PLAN_STREAM)))
-            .collect()
-    }
-
-    #[test]
-    fn the_same_stream_draws_the_same_plan() {
-        for family in Family::ALL {
-            assert_eq!(plans(family), plans(family));
-        }
-    }
-
-    #[test]
-    fn outages_fall_on_both_sides_of_the_timeout_and_stay_in_its_bounds() {
-        for family in [
-            Family::LeaderCrash,
-            Family::LeaderPowerLoss,
-            Family::ClusterPowerLoss,
-            Family::LeaderCutFromController,
-            Family::LeaderCutFromFollowers,
-        ] {
-            let noticed = context().timeouts.noticed_after_ms(family);
-            let outages: Vec<u64> = plans(family).iter().map(|p| p.faults[0].for_ms).collect();
-            assert!(
-                outages
-                    .iter()
-                    .all(|ms| (noticed / 2..=noticed * 3).contains(ms))
-            );
-            assert!(outages.iter().any(|ms| *ms < noticed));
-            assert!(outages.iter().any(|ms| *ms > noticed * 2));
-        }
-    }
-
-    #[test]
-    fn moves_are_one_to_six_and_some_follow_as_soon_as_the_metadata_is_applied() {
-        let plans = plans(Family::LeaderMove);
-        let counts: std::collections::BTreeSet<usize> =
-            plans.iter().map(|p| p.faults.len()).collect();
-        assert_eq!(
-            counts.into_iter().collect::<Vec<_>>(),
-            vec![1, 2, 3, 4, 5, 6]
-        );
-        let at_once = |f: &Fault| {
-            matches!(
-                f.when,
-                When::After {
-                    event: Trigger::LeaderApplied,
-                    ..
-                }
-            )
-        };
-        assert!(plans.iter().flat_map(|p| &p.faults).any(at_once));
-        assert!(
-            plans
-                .iter()
-                .flat_map(|p| &p.faults)
-                .all(|f| f.what == What::MoveLeader)
-        );
-    }
-
-    #[test]
-    fn connections_are_lost_one_to_five_times_by_reset_and_by_silence() {
-        let plans = plans(Family::ConnectionLoss);
-        assert!(plans.iter().all(|p| (1..=5).contains(&p.faults.len())));
-        for what in [What::ResetConnections, What::CutConnections] {
-            assert!(plans.iter().flat_map(|p| &p.faults).any(|f| f.what == what));
-        }
-    }
-
-    #[test]
-    fn cuts_go_both_ways_and_with_some_seeds_one_way() {
-        let drawn = plans(Family::LeaderCutFromController);
-        for direction in [Direction::Both, Direction::Outbound, Direction::Inbound] {
-            let what = What::CutFromController { direction };
-            assert!(drawn.iter().any(|p| p.faults[0].what == what));
-        }
-    }
-
-    #[test]
-    fn random_has_one_to_four_faults_and_reaches_every_family() {
-        let plans = plans(Family::Random);
-        assert!(plans.iter().all(|p| (1..=4).contains(&p.faults.len())));
-        let has = |test: &dyn Fn(&Fault) -> bool| plans.iter().flat_map(|p| &p.faults).any(test);
-        assert!(has(
-            &|f| f.what == What::Crash && matches!(f.whom, Whom::LeaderOf(_))
-        ));
-        assert!(has(&|f| f.whom == Whom::AllBrokers));
-        assert!(has(&|f| matches!(f.what, What::CutFromFollowers { .. })));
-        assert!(has(&|f| matches!(f.what, What::CutFromController { .. })));
-        assert!(has(&|f| f.what == What::MoveLeader));
-        assert!(has(&|f| matches!(f.whom, Whom::Producer(_))));
-        assert!(has(&|f| matches!(
-            f.whom,
-            Whom::Consumer(_) | Whom::WhereItHappened
-        )));
-        assert!(has(&|f| f.what == What::ResetConnections));
-        for plan in &plans {
-            let starts = plan
-                .faults
-                .iter()
-                .filter(|f| f.what == What::StartConsumers);
-            assert!(starts.count() <= 1, "a group starts once");
-        }
-    }
-
-    #[test]
-    fn an_index_of_another_fault_points_backwards() {
-        for family in Family::ALL {
-            for plan in plans(family) {
-                for (i, fault) in plan.faults.iter().enumerate() {
-                    if let When::AfterFault { fault: other, .. } = fault.when {
-                        assert!(other < i);
+            let after_another = drawn_last.is_some() && self.stream.chance(1, 2);
+            let when = match drawn_last {
+                Some(fault) if after_another && family != Family::LateStart => {
+                    let (_, longest) = self.context.timeouts.outage_ms(Family::LeaderCrash);
+                    When::AfterFault {
+                        fault,
+                        delay_ms: self.stream.range(0, longest),
                     }
                 }
-            }
+                _ => self.strike(family),
+            };
+            let first = self.faults.len();
+            drawn_last = Some(first);
+            self.add(family, when);
+            let compound = self.faults.len() > first + 1;
+            taking_part.retain(|other| match family {
+                Family::LateStart => *other != Family::LateStart,
+                _ => !(compound && other.is_compound()),
+            });
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Not here yet: several controllers, two in-sync replicas cut off together, bit rot and lying disks,
 //! reassignment, rebalances and transactions.
 
+use super::{FaultPlan, What};
 use serde::{Deserialize, Serialize};
 
 /// A fault family, named as on the command line.
@@ -80,18 +81,38 @@ pub enum Family {
 
 impl Family {
     /// Every family that can be run, in the order of the command line's list.
-    pub const ALL: [Family; 12] = [
+    pub const ALL: [Family; 32] = [
         Family::None,
         Family::ConnectionLoss,
         Family::LeaderCrash,
         Family::LeaderPowerLoss,
+        Family::RollingCrash,
+        Family::RollingPowerLoss,
         Family::ClusterPowerLoss,
+        Family::ZonePowerLoss,
+        Family::MixedRestart,
         Family::LeaderCutFromFollowers,
         Family::LeaderCutFromController,
+        Family::LeaderCutFromClients,
+        Family::ZombieLeader,
+        Family::LeaderPause,
         Family::LeaderMove,
+        Family::RollingRestart,
+        Family::SlowFollower,
+        Family::SlowLeader,
+        Family::DiskFull,
+        Family::DiskError,
+        Family::DiskDestroyed,
+        Family::ShrunkIsrCrash,
+        Family::ShrunkIsrPowerLoss,
+        Family::ShrunkIsrDiskDestroyed,
+        Family::LastIsrCrash,
+        Family::LastIsrPowerLoss,
+        Family::ClockJump,
         Family::ProducerCrash,
         Family::ConsumerCrash,
         Family::LateStart,
+        Family::ProcessingException,
         Family::Random,
     ];
 
@@ -271,6 +292,60 @@ impl Family {
             | Family::LastIsrCrash
             | Family::LastIsrPowerLoss
             | Family::Random => false,
+        }
+    }
+
+    /// Whether its drawn plans are several faults, the later ones waiting for what the earlier ones
+    /// bring about.
+    pub fn is_compound(self) -> bool {
+        matches!(
+            self,
+            Family::RollingCrash
+                | Family::RollingPowerLoss
+                | Family::MixedRestart
+                | Family::RollingRestart
+                | Family::ShrunkIsrCrash
+                | Family::ShrunkIsrPowerLoss
+                | Family::ShrunkIsrDiskDestroyed
+                | Family::LastIsrCrash
+                | Family::LastIsrPowerLoss
+        )
+    }
+
+    /// Whether a fault of a plan only brings about the precondition: slow links always do, and in the
+    /// families that have one, every fault but the plan's last.
+    pub fn is_preparation(self, plan: &FaultPlan, fault: usize) -> bool {
+        let has_precondition = matches!(
+            self,
+            Family::ShrunkIsrCrash
+                | Family::ShrunkIsrPowerLoss
+                | Family::ShrunkIsrDiskDestroyed
+                | Family::LastIsrCrash
+                | Family::LastIsrPowerLoss
+        );
+        matches!(plan.faults[fault].what, What::SlowLinks { .. })
+            || (has_precondition && fault + 1 < plan.faults.len())
+    }
+
+    /// Whether a run did what the family is there for. `struck` tells of a fault by its index whether
+    /// it did, `disk_failed` whether an operation of a disk failed.
+    ///
+    /// Where a family is several outages, each must have struck; where it has a precondition, the fault
+    /// that waited for it.
+    pub fn has_fired(
+        self,
+        plan: &FaultPlan,
+        struck: &dyn Fn(usize) -> bool,
+        disk_failed: bool,
+    ) -> bool {
+        let mut own = (0..plan.faults.len()).filter(|f| !self.is_preparation(plan, *f));
+        match self {
+            Family::RollingCrash
+            | Family::RollingPowerLoss
+            | Family::MixedRestart
+            | Family::RollingRestart => own.all(struck),
+            Family::DiskFull | Family::DiskError => disk_failed && own.any(struck),
+            _ => own.any(struck),
         }
     }
 

@@ -125,7 +125,36 @@ impl Timeouts {
     /// that notices it, so that both sides of each timeout occur.
     pub fn outage_ms(&self, family: Family) -> (u64, u64) {
         let noticed = self.noticed_after_ms(family);
-        (noticed / 2, noticed.saturating_mul(3))
+        let longest = noticed.saturating_mul(3);
+        match family {
+            // By its definition the leader pauses for longer than its session.
+            Family::LeaderPause => (noticed, longest),
+            _ => (noticed / 2, longest),
+        }
+    }
+
+    /// Longest time until a family's precondition is there, in milliseconds after its first fault: the
+    /// leader looks for followers that lag every half of `replica.lag.time.max.ms`
+    /// (`ReplicaManager.startup`), the controller fences a broker whose session has ended. 0 where a
+    /// healthy cluster has it.
+    pub fn precondition_ms(&self, family: Family) -> u64 {
+        match family {
+            Family::ShrunkIsrCrash
+            | Family::ShrunkIsrPowerLoss
+            | Family::ShrunkIsrDiskDestroyed => self.replica_lag_time_max_ms.saturating_mul(3) / 2,
+            // The second death is up to a session behind the first.
+            Family::LastIsrCrash | Family::LastIsrPowerLoss => {
+                self.broker_session_timeout_ms.saturating_mul(2)
+            }
+            // An election for each leader in turn.
+            Family::RollingCrash | Family::RollingPowerLoss => {
+                self.broker_session_timeout_ms.saturating_mul(2)
+            }
+            Family::Random => self
+                .precondition_ms(Family::ShrunkIsrCrash)
+                .max(self.precondition_ms(Family::LastIsrCrash)),
+            _ => 0,
+        }
     }
 
     /// Instants between which the first fault strikes, in milliseconds after the producers started.
@@ -148,6 +177,7 @@ impl Timeouts {
         let (_, outage) = self.outage_ms(family);
         let (_, last_strike) = self.strike_ms();
         last_strike
+            .saturating_add(self.precondition_ms(family))
             .saturating_add(outage)
             .saturating_add(match family {
                 Family::None
@@ -164,7 +194,9 @@ impl Timeouts {
     /// `spread_ms` is what the workload says, and `faults` how many the plan has.
     pub fn fault_phase_ms(&self, family: Family, spread_ms: u64, faults: usize) -> u64 {
         let (_, outage) = self.outage_ms(family);
-        spread_ms.saturating_add(outage.saturating_mul(faults as u64))
+        spread_ms
+            .saturating_add(self.precondition_ms(family))
+            .saturating_add(outage.saturating_mul(faults as u64))
     }
 
     /// Bound on the liveness phase in milliseconds after the heal; `processing_ms` is what the

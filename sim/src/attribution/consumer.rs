@@ -1,0 +1,127 @@
+//! Records that can be read, and are not.
+
+use super::Attribution;
+use crate::event::{ClientEvent, EventKind, FaultEvent};
+use crate::history::Message;
+use crate::mechanism::Mechanism;
+use everyack_broker::fact::{Fact, PositionResetReason};
+use everyack_broker::ids::*;
+use everyack_broker::time::Nanos;
+
+impl Attribution<'_> {
+    pub(super) fn explain_skipped(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
+        let id = self.id(message);
+        let reader = (self.reader_of)(id.partition);
+        if let Some(mechanism) = self.explain_exception(message, offset, id, reader) {
+            return Some(mechanism);
+        }
+        if self.was_committed_before_processing(message, id, reader) {
+            return Some(Mechanism::C04);
+        }
+        let mut committed_before = false;
+        let mut cut_below_position = false;
+        for (_, node, fact) in self.facts() {
+            match fact {
+                Fact::OffsetCommitted { partition, .. } if *partition == id => {
+                    committed_before = true;
+                }
+                Fact::PositionReset {
+                    partition,
+                    to,
+                    why,
+                    from,
+                } if *partition == id && node == reader && *to > offset => match why {
+                    PositionResetReason::NoOffset if committed_before => {
+                        return Some(Mechanism::C18);
+                    }
+                    PositionResetReason::NoOffset => return Some(Mechanism::C12),
+                    PositionResetReason::OutOfRange if *from > *to || cut_below_position => {
+                        return Some(Mechanism::C14);
+                    }
+                    PositionResetReason::OutOfRange
+                    | PositionResetReason::Committed
+                    | PositionResetReason::Truncation
+                    | PositionResetReason::Seek => {}
+                },
+                Fact::BecameLeader {
+                    partition, log_end, ..
+                } if *partition == id && *log_end <= offset => cut_below_position = true,
+                _ => {}
+            }
+        }
+        cut_below_position.then_some(Mechanism::C15)
+    }
+
+    /// The handler threw on the record, and a commit passed it all the same before the consumer started
+    /// anew. The same commit also passes what the application gave up unread behind the record: only the
+    /// record itself is put down to the exception.
+    pub(super) fn explain_exception(
+        &self,
+        message: &Message,
+        offset: Offset,
+        id: TopicPartition,
+        reader: NodeId,
+    ) -> Option<Mechanism> {
+        let (mut threw, mut dead_letter) = (false, false);
+        for event in self.events {
+            match &event.kind {
+                EventKind::Client(ClientEvent::ProcessingFailed { message: bad, .. })
+                    if *bad == message.id && event.node == reader =>
+                {
+                    threw = true;
+                }
+                EventKind::Client(ClientEvent::DeadLetterSent { message: bad, .. })
+                    if *bad == message.id =>
+                {
+                    dead_letter = true;
+                }
+                EventKind::Fault(FaultEvent::Killed) if event.node == reader => threw = false,
+                EventKind::Fact(Fact::OffsetCommitted {
+                    partition,
+                    offset: next,
+                    ..
+                }) if *partition == id && *next > offset && threw => {
+                    return Some(match dead_letter {
+                        true => Mechanism::C21,
+                        false => Mechanism::C20,
+                    });
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether a commit passed the record after it was delivered, by the consumer that held it: before
+    /// a later start of that consumer fixed its position anew.
+    fn was_committed_before_processing(
+        &self,
+        message: &Message,
+        id: TopicPartition,
+        reader: NodeId,
+    ) -> bool {
+        message.delivered.iter().any(|&(delivered_at, offset)| {
+            let next_start = self.facts().find_map(|(at, node, fact)| {
+                let starts = matches!(fact, Fact::PositionReset { partition, why, .. }
+                    if *partition == id
+                        && matches!(why, PositionResetReason::Committed | PositionResetReason::NoOffset));
+                (starts && node == reader && at > delivered_at).then_some(at)
+            });
+            let until = next_start.unwrap_or(Nanos::MAX);
+            self.facts().any(|(at, _, fact)| {
+                matches!(fact, Fact::OffsetCommitted { partition, offset: next, .. }
+                    if *partition == id && *next > offset)
+                    && (delivered_at..until).contains(&at)
+            })
+        })
+    }
+
+    pub(super) fn explain_hidden(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
+        let id = self.id(message);
+        let passed = self.facts().any(|(_, _, fact)| {
+            matches!(fact, Fact::HighWatermark { partition, offset: hw, as_leader: true }
+                if *partition == id && *hw > offset)
+        });
+        (!passed).then_some(Mechanism::P08)
+    }
+}

@@ -1,0 +1,371 @@
+//! Records that were in the log of a leader, and are gone.
+
+use super::{Attribution, TOGETHER};
+use crate::event::{Event, EventKind, FaultEvent};
+use crate::fault::DiskOperation;
+use crate::history::{AppendedAt, Message};
+use crate::mechanism::Mechanism;
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+use everyack_broker::time::Nanos;
+
+/// What took a record from a replica that had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// A power loss, with what was not synced.
+    WithPower,
+    /// The disk was replaced.
+    WithDisk,
+    /// A sync failed and dropped it.
+    WithSync,
+}
+
+impl<'a> Attribution<'a> {
+    /// The record was in the log of a leader. The election that passed it over decides: the first
+    /// leader of a later epoch whose log ends at or below it.
+    pub(super) fn explain_removed(
+        &self,
+        message: &Message,
+        append: AppendedAt,
+    ) -> Option<Mechanism> {
+        let id = self.id(message);
+        let (elected_at, new_leader, new_epoch) =
+            self.facts().find_map(|(at, node, fact)| match fact {
+                Fact::BecameLeader {
+                    partition,
+                    leader_epoch,
+                    log_end,
+                } if *partition == id
+                    && *leader_epoch > append.leader_epoch
+                    && *log_end <= append.offset =>
+                {
+                    Some((at, node, *leader_epoch))
+                }
+                _ => None,
+            })?;
+        let alone = self.replicas[id.partition as usize].len() == 1;
+        match self.how_gone(id, new_leader, append, elected_at) {
+            Some(Gone::WithSync) => return Some(Mechanism::S10),
+            Some(_) if alone => return Some(Mechanism::S01),
+            Some(Gone::WithPower) => {
+                return Some(self.which_power_loss(id, new_leader, append, elected_at, new_epoch));
+            }
+            Some(Gone::WithDisk) => {
+                return Some(self.which_lost_disk(id, new_leader, append, elected_at));
+            }
+            None => {}
+        }
+        let committed = self.was_committed(id, append, elected_at);
+        let election = self.election(id, new_epoch);
+        if committed || self.promised_by_all(id, append) {
+            let (_, unclean) = election?;
+            // A clean election of a replica that never had a committed record: a bug, not Kafka.
+            return unclean
+                .then(|| self.which_unclean(id, append, new_epoch))
+                .flatten();
+        }
+        Some(self.which_failover(id, append, new_epoch))
+    }
+
+    /// How this replica, which had the record, lost it to its machine: nothing says that the log came
+    /// back with it; it was cut at recovery, or the whole file was gone.
+    fn how_gone(
+        &self,
+        id: TopicPartition,
+        node: NodeId,
+        append: AppendedAt,
+        until: Nanos,
+    ) -> Option<Gone> {
+        let mut has = false;
+        let mut dropped = false;
+        let mut gone = None;
+        let events = self.events.iter().take_while(|e| e.at <= until);
+        for event in events.filter(|e| e.node == node) {
+            match &event.kind {
+                EventKind::Fact(Fact::Appended {
+                    partition,
+                    base_offset,
+                    last_offset,
+                    leader_epoch,
+                    ..
+                }) if *partition == id
+                    && (*base_offset..=*last_offset).contains(&append.offset)
+                    && *leader_epoch >= append.leader_epoch =>
+                {
+                    (has, dropped, gone) = (true, false, None);
+                }
+                EventKind::Fault(FaultEvent::PowerLost { .. }) if has && gone.is_none() => {
+                    gone = Some(Gone::WithPower);
+                }
+                EventKind::Fault(FaultEvent::DiskDestroyed) if has => gone = Some(Gone::WithDisk),
+                EventKind::Fault(FaultEvent::DiskFailed {
+                    operation: DiskOperation::Sync,
+                    ..
+                }) => dropped = has,
+                EventKind::Fact(Fact::LogRecovered {
+                    partition, log_end, ..
+                }) if *partition == id.partition && self.is_of_topic(event) => {
+                    if *log_end > append.offset {
+                        (dropped, gone) = (false, None);
+                    } else if dropped && gone.is_none() {
+                        gone = Some(Gone::WithSync);
+                    }
+                }
+                EventKind::Fact(Fact::Truncated { partition, to, .. })
+                    if *partition == id && *to <= append.offset =>
+                {
+                    (has, dropped, gone) = (false, false, None);
+                }
+                _ => {}
+            }
+        }
+        gone
+    }
+
+    /// `LogRecovered` carries a name, not an id; internal topics begin with two underscores.
+    fn is_of_topic(&self, event: &Event) -> bool {
+        matches!(&event.kind, EventKind::Fact(Fact::LogRecovered { topic, .. })
+            if !topic.starts_with("__"))
+    }
+
+    fn which_power_loss(
+        &self,
+        id: TopicPartition,
+        new_leader: NodeId,
+        append: AppendedAt,
+        elected_at: Nanos,
+        new_epoch: LeaderEpoch,
+    ) -> Mechanism {
+        let replicas = &self.replicas[id.partition as usize];
+        let alone = self
+            .isr_before(id, new_epoch)
+            .is_some_and(|isr| isr.len() == 1 && NodeId::of_broker(isr[0]) == new_leader);
+        // A copy that no power loss has touched; one that survived in some pages is luck.
+        let copy_elsewhere = replicas.iter().any(|&broker| {
+            let node = NodeId::of_broker(broker);
+            let kept_power = !self.faults().any(|(at, n, fault)| {
+                n == node
+                    && (append.at..=elected_at).contains(&at)
+                    && matches!(fault, FaultEvent::PowerLost { .. })
+            });
+            node != new_leader && kept_power && self.holds(id, node, append, elected_at)
+        });
+        if alone && copy_elsewhere {
+            Mechanism::R05
+        } else {
+            Mechanism::S02
+        }
+    }
+
+    fn which_lost_disk(
+        &self,
+        id: TopicPartition,
+        new_leader: NodeId,
+        append: AppendedAt,
+        elected_at: Nanos,
+    ) -> Mechanism {
+        let copy_elsewhere = self.replicas[id.partition as usize].iter().any(|&broker| {
+            let node = NodeId::of_broker(broker);
+            node != new_leader && self.holds(id, node, append, elected_at)
+        });
+        match copy_elsewhere {
+            true => Mechanism::S20,
+            false => Mechanism::R01,
+        }
+    }
+
+    /// Whether a replica's log held the record at that instant, as far as the facts tell.
+    fn holds(&self, id: TopicPartition, node: NodeId, append: AppendedAt, at: Nanos) -> bool {
+        let mut holds = false;
+        for event in self.events.iter().take_while(|e| e.at <= at) {
+            if event.node != node {
+                continue;
+            }
+            match &event.kind {
+                EventKind::Fact(Fact::Appended {
+                    partition,
+                    base_offset,
+                    last_offset,
+                    ..
+                }) if *partition == id
+                    && (*base_offset..=*last_offset).contains(&append.offset) =>
+                {
+                    holds = true;
+                }
+                EventKind::Fact(Fact::Truncated { partition, to, .. })
+                    if *partition == id && *to <= append.offset =>
+                {
+                    holds = false;
+                }
+                EventKind::Fact(Fact::LogRecovered {
+                    partition, log_end, ..
+                }) if *partition == id.partition
+                    && *log_end <= append.offset
+                    && self.is_of_topic(event) =>
+                {
+                    holds = false;
+                }
+                EventKind::Fault(FaultEvent::DiskDestroyed) => holds = false,
+                _ => {}
+            }
+        }
+        holds
+    }
+
+    /// Whether the high watermark of the record's leadership passed it before the election.
+    fn was_committed(&self, id: TopicPartition, append: AppendedAt, until: Nanos) -> bool {
+        self.facts()
+            .take_while(|(at, _, _)| *at <= until)
+            .any(|(at, node, fact)| {
+                matches!(fact, Fact::HighWatermark { partition, offset, as_leader: true }
+                    if *partition == id && *offset > append.offset)
+                    && at >= append.at
+                    && node == append.node
+            })
+    }
+
+    fn promised_by_all(&self, id: TopicPartition, append: AppendedAt) -> bool {
+        self.facts().any(|(_, node, fact)| {
+            matches!(fact, Fact::ProduceAnswered { partition, base_offset, last_offset, acks: -1, error }
+                if *partition == id
+                    && error.is_none()
+                    && (*base_offset..=*last_offset).contains(&append.offset))
+                && node == append.node
+        })
+    }
+
+    /// When the controller elected the leader of an epoch, and whether uncleanly.
+    fn election(&self, id: TopicPartition, epoch: LeaderEpoch) -> Option<(Nanos, bool)> {
+        self.facts().find_map(|(at, _, fact)| match fact {
+            Fact::PartitionChanged {
+                partition,
+                leader_epoch,
+                unclean,
+                ..
+            } if *partition == id && *leader_epoch == epoch => Some((at, *unclean)),
+            _ => None,
+        })
+    }
+
+    /// The controller's ISR right before the first change to an epoch.
+    fn isr_before(&self, id: TopicPartition, epoch: LeaderEpoch) -> Option<&'a [BrokerId]> {
+        let mut last = None;
+        for (_, _, fact) in self.facts() {
+            if let Fact::PartitionChanged {
+                partition,
+                leader_epoch,
+                isr,
+                ..
+            } = fact
+                && *partition == id
+            {
+                if *leader_epoch >= epoch {
+                    break;
+                }
+                last = Some(isr.as_slice());
+            }
+        }
+        last
+    }
+
+    fn which_unclean(
+        &self,
+        id: TopicPartition,
+        append: AppendedAt,
+        new_epoch: LeaderEpoch,
+    ) -> Option<Mechanism> {
+        let (elected_at, _) = self.election(id, new_epoch)?;
+        let old_leader_died = self
+            .died_after(append.node, append.at)
+            .is_some_and(|at| at <= elected_at);
+        if !old_leader_died {
+            return Some(Mechanism::R04);
+        }
+        // The ISR shrinks to its last member as brokers are fenced one by one, so what counts is how
+        // many replicas had the record when it was promised.
+        let copies = self.replicas[id.partition as usize]
+            .iter()
+            .filter(|b| self.holds(id, NodeId::of_broker(**b), append, elected_at))
+            .count();
+        if copies >= 2 {
+            Some(Mechanism::R03)
+        } else {
+            Some(Mechanism::R02)
+        }
+    }
+
+    fn which_failover(
+        &self,
+        id: TopicPartition,
+        append: AppendedAt,
+        new_epoch: LeaderEpoch,
+    ) -> Mechanism {
+        // The election that took the leadership away from the record's leader.
+        let taken_at = self
+            .facts()
+            .find_map(|(at, _, fact)| match fact {
+                Fact::PartitionChanged {
+                    partition,
+                    leader_epoch,
+                    ..
+                } if *partition == id
+                    && *leader_epoch > append.leader_epoch
+                    && *leader_epoch <= new_epoch =>
+                {
+                    Some(at)
+                }
+                _ => None,
+            })
+            .unwrap_or(append.at);
+        let fenced = self.facts().any(|(at, _, fact)| {
+            matches!(fact, Fact::BrokerFenced { broker }
+                if NodeId::of_broker(*broker) == append.node)
+                && at <= taken_at
+                && at.abs_diff(taken_at) <= TOGETHER
+        });
+        let moved = self.faults().any(|(at, _, fault)| {
+            matches!(fault, FaultEvent::LeaderMoveAsked { partition } if *partition == id.partition)
+                && at <= taken_at
+                && at.abs_diff(taken_at) <= TOGETHER
+        });
+        let died = self
+            .died_after(append.node, append.at)
+            .filter(|at| *at <= taken_at);
+        if (moved || self.is_shutting_down(append.node, taken_at)) && !fenced {
+            return Mechanism::P05;
+        }
+        match died {
+            Some(at) if self.failed_by_disk(append.node, at) => Mechanism::S10,
+            Some(_) => Mechanism::P04,
+            None => Mechanism::P06,
+        }
+    }
+
+    /// Whether the process that ran on a node at that instant had been asked to end in order.
+    fn is_shutting_down(&self, node: NodeId, at: Nanos) -> bool {
+        let mut asked = false;
+        for (_, n, fault) in self.faults().take_while(|(when, _, _)| *when <= at) {
+            match fault {
+                FaultEvent::ShutDownAsked if n == node => asked = true,
+                FaultEvent::Started { .. } if n == node => asked = false,
+                _ => {}
+            }
+        }
+        asked
+    }
+
+    /// Whether the process that was gone from a node at that instant had ended over its disk.
+    fn failed_by_disk(&self, node: NodeId, died_at: Nanos) -> bool {
+        let (mut failed, mut ended) = (false, false);
+        let faults = self.faults().take_while(|(at, _, _)| *at <= died_at);
+        for (_, _, fault) in faults.filter(|(_, n, _)| *n == node) {
+            match fault {
+                FaultEvent::DiskFailed { .. } => failed = true,
+                FaultEvent::Halted => ended = failed,
+                FaultEvent::Started { .. } => (failed, ended) = (false, false),
+                _ => {}
+            }
+        }
+        ended
+    }
+}

@@ -1,0 +1,357 @@
+//! Broken histories, told event by event: each mechanism by the smallest one that shows it.
+
+use super::*;
+use crate::check::verdict::Broken;
+use crate::event::{ClientEvent, MessageId};
+use crate::fault::DiskOperation;
+use crate::history::AppendedAt;
+use everyack_broker::disk::DiskError;
+use everyack_broker::time::MILLIS;
+
+const ID: TopicId = TopicId(7);
+const ACKED_OFFSET: Offset = 10;
+const CONSUMER: NodeId = NodeId(2500);
+const MESSAGE: MessageId = MessageId {
+    producer: 0,
+    sequence: 0,
+    partition: 0,
+};
+
+/// A partition's events; each is a millisecond behind the one before.
+struct Tale {
+    replicas: Vec<Vec<BrokerId>>,
+    events: Vec<Event>,
+    message: Message,
+}
+
+fn node(broker: BrokerId) -> NodeId {
+    NodeId::of_broker(broker)
+}
+
+fn partition() -> TopicPartition {
+    TopicPartition::new(ID, 0)
+}
+
+impl Tale {
+    fn of(replicas: &[BrokerId]) -> Tale {
+        Tale {
+            replicas: vec![replicas.to_vec()],
+            events: Vec::new(),
+            message: Message {
+                id: MESSAGE,
+                sent_at: 0,
+                outcome: SendOutcome::Acked {
+                    at: 0,
+                    offset: ACKED_OFFSET,
+                },
+                arrived: None,
+                appends: Default::default(),
+                processed: 0,
+                delivered: Default::default(),
+            },
+        }
+    }
+
+    fn event(mut self, node: NodeId, kind: EventKind) -> Tale {
+        let at = (self.events.len() as Nanos + 1) * MILLIS;
+        self.events.push(Event { at, node, kind });
+        self
+    }
+
+    fn fact(self, node: NodeId, fact: Fact) -> Tale {
+        self.event(node, EventKind::Fact(fact))
+    }
+
+    fn fault(self, broker: BrokerId, fault: FaultEvent) -> Tale {
+        self.event(node(broker), EventKind::Fault(fault))
+    }
+
+    /// The leader of an epoch appends the record.
+    fn appended(mut self, broker: BrokerId, leader_epoch: LeaderEpoch) -> Tale {
+        self.message.appends.push(AppendedAt {
+            at: (self.events.len() as Nanos + 1) * MILLIS,
+            node: node(broker),
+            leader_epoch,
+            offset: ACKED_OFFSET,
+        });
+        self.copied(broker, leader_epoch, true)
+    }
+
+    fn copied(self, broker: BrokerId, leader_epoch: LeaderEpoch, as_leader: bool) -> Tale {
+        let fact = Fact::Appended {
+            partition: partition(),
+            base_offset: ACKED_OFFSET,
+            last_offset: ACKED_OFFSET,
+            leader_epoch,
+            as_leader,
+        };
+        self.fact(node(broker), fact)
+    }
+
+    fn decides(self, leader: BrokerId, leader_epoch: LeaderEpoch, isr: &[BrokerId]) -> Tale {
+        let fact = Fact::PartitionChanged {
+            partition: partition(),
+            leader,
+            leader_epoch,
+            isr: isr.to_vec(),
+            unclean: false,
+        };
+        self.fact(NodeId(NodeId::FIRST_CONTROLLER), fact)
+    }
+
+    fn fenced(self, broker: BrokerId) -> Tale {
+        let controller = NodeId(NodeId::FIRST_CONTROLLER);
+        self.fact(controller, Fact::BrokerFenced { broker })
+    }
+
+    fn leads(self, broker: BrokerId, leader_epoch: LeaderEpoch, log_end: Offset) -> Tale {
+        let fact = Fact::BecameLeader {
+            partition: partition(),
+            leader_epoch,
+            log_end,
+        };
+        self.fact(node(broker), fact)
+    }
+
+    fn recovers(self, broker: BrokerId, log_end: Offset) -> Tale {
+        let fact = Fact::LogRecovered {
+            topic: "orders".into(),
+            partition: 0,
+            log_end,
+            truncated_bytes: 0,
+        };
+        self.fact(node(broker), fact)
+    }
+
+    fn commits(self, offset: Offset) -> Tale {
+        let fact = Fact::OffsetCommitted {
+            group: "group".into(),
+            partition: partition(),
+            offset,
+        };
+        self.fact(node(1), fact)
+    }
+
+    fn lost(&self) -> Option<Mechanism> {
+        self.explain(LossVerdict::Lost, None)
+    }
+
+    fn skipped(&self) -> Option<Mechanism> {
+        self.explain(LossVerdict::Skipped, Some(ACKED_OFFSET))
+    }
+
+    fn explain(&self, verdict: LossVerdict, found: Option<Offset>) -> Option<Mechanism> {
+        let broken = Broken {
+            id: MESSAGE,
+            told: ACKED_OFFSET,
+            verdict,
+            found,
+        };
+        let reader_of = |_| CONSUMER;
+        Attribution::new(&self.events, ID, &self.replicas, &reader_of)
+            .explain(&self.message, &broken)
+    }
+}
+
+const KILLED: FaultEvent = FaultEvent::Killed;
+const STARTED: FaultEvent = FaultEvent::Started { incarnation: 2 };
+
+fn disk_failed(operation: DiskOperation) -> FaultEvent {
+    let error = DiskError::Io;
+    FaultEvent::DiskFailed { operation, error }
+}
+
+/// The record on leader 1 alone, then an election that passes it over.
+fn passed_over(between: impl FnOnce(Tale) -> Tale) -> Option<Mechanism> {
+    let tale = Tale::of(&[1, 2, 3]).appended(1, 0);
+    between(tale).decides(2, 1, &[2, 3]).leads(2, 1, 10).lost()
+}
+
+#[test]
+fn p04_the_leader_is_killed_before_the_record_is_copied() {
+    let lost = passed_over(|tale| tale.fault(1, KILLED).fenced(1));
+    assert_eq!(lost, Some(Mechanism::P04));
+}
+
+#[test]
+fn p05_a_leader_that_shuts_down_in_order_hands_over_too_early() {
+    let lost = passed_over(|tale| tale.fault(1, FaultEvent::ShutDownAsked));
+    assert_eq!(lost, Some(Mechanism::P05));
+    // A shutdown of an earlier start, or of another broker, moves nothing.
+    let other = passed_over(|tale| tale.fault(2, FaultEvent::ShutDownAsked));
+    assert_eq!(other, Some(Mechanism::P06));
+    let before = passed_over(|tale| {
+        let tale = tale.fault(1, FaultEvent::ShutDownAsked);
+        tale.fault(1, FaultEvent::Halted)
+            .fault(1, STARTED)
+            .fenced(1)
+    });
+    assert_ne!(before, Some(Mechanism::P05));
+}
+
+#[test]
+fn p06_a_stopped_leader_goes_on_and_has_been_given_up() {
+    let tale = Tale::of(&[1, 2, 3])
+        .fault(1, FaultEvent::Paused)
+        .fenced(1)
+        .decides(2, 1, &[2, 3])
+        .leads(2, 1, 10)
+        .fault(1, FaultEvent::Resumed)
+        .appended(1, 0);
+    assert_eq!(tale.lost(), Some(Mechanism::P06));
+}
+
+#[test]
+fn s10_the_leader_ends_over_its_disk_before_the_record_is_copied() {
+    let over_disk = |tale: Tale| {
+        let tale = tale.fault(1, disk_failed(DiskOperation::Write));
+        tale.fault(1, FaultEvent::Halted).fenced(1)
+    };
+    assert_eq!(passed_over(over_disk), Some(Mechanism::S10));
+    // A disk that failed an earlier start of the process has no part in its being killed.
+    let long_ago = |tale: Tale| {
+        let tale = tale.fault(1, disk_failed(DiskOperation::Write));
+        let tale = tale.fault(1, FaultEvent::Halted).fault(1, STARTED);
+        let tale = tale.fault(1, KILLED).fenced(1);
+        tale
+    };
+    let tale = long_ago(Tale::of(&[1, 2, 3])).appended(1, 0);
+    let tale = tale.fault(1, KILLED).fenced(1).decides(2, 1, &[2, 3]);
+    assert_eq!(tale.leads(2, 1, 10).lost(), Some(Mechanism::P04));
+}
+
+#[test]
+fn s10_a_failed_sync_drops_the_only_copy() {
+    let tale = Tale::of(&[1])
+        .appended(1, 0)
+        .fault(1, disk_failed(DiskOperation::Sync))
+        .fault(1, FaultEvent::Halted)
+        .fenced(1)
+        .decides(-1, 1, &[1])
+        .recovers(1, 10)
+        .decides(1, 2, &[1])
+        .leads(1, 2, 10);
+    assert_eq!(tale.lost(), Some(Mechanism::S10));
+    // Without the failed sync nothing explains how a killed process's log came back short.
+    let unexplained = Tale::of(&[1])
+        .appended(1, 0)
+        .fault(1, KILLED)
+        .recovers(1, 10)
+        .decides(1, 2, &[1])
+        .leads(1, 2, 10);
+    assert_ne!(unexplained.lost(), Some(Mechanism::S10));
+}
+
+/// Leader 1 is alone in its ISR, and its disk is replaced; it leads again, empty.
+fn empty_leader(tale: Tale) -> Option<Mechanism> {
+    tale.decides(1, 0, &[1])
+        .fault(1, KILLED)
+        .fault(1, FaultEvent::DiskDestroyed)
+        .fenced(1)
+        .decides(-1, 1, &[1])
+        .fault(1, STARTED)
+        .decides(1, 2, &[1])
+        .leads(1, 2, 0)
+        .lost()
+}
+
+#[test]
+fn s20_an_empty_disk_leads_again_over_replicas_that_have_the_record() {
+    let tale = Tale::of(&[1, 2, 3]).appended(1, 0).copied(2, 0, false);
+    assert_eq!(empty_leader(tale), Some(Mechanism::S20));
+}
+
+#[test]
+fn r01_the_only_copy_of_an_isr_of_one_is_gone_with_its_disk() {
+    let tale = Tale::of(&[1, 2, 3]).appended(1, 0);
+    assert_eq!(empty_leader(tale), Some(Mechanism::R01));
+    // A copy that was on a disk that is gone too is none.
+    let both = Tale::of(&[1, 2, 3]).appended(1, 0).copied(2, 0, false);
+    let both = both.fault(2, KILLED).fault(2, FaultEvent::DiskDestroyed);
+    assert_eq!(empty_leader(both), Some(Mechanism::R01));
+}
+
+#[test]
+fn s01_the_only_replica_s_disk_is_gone() {
+    assert_eq!(
+        empty_leader(Tale::of(&[1]).appended(1, 0)),
+        Some(Mechanism::S01)
+    );
+}
+
+#[test]
+fn r05_and_s02_differ_by_a_copy_that_kept_its_power() {
+    let power = FaultEvent::PowerLost {
+        unsynced_bytes: 100,
+        kept_bytes: 0,
+    };
+    let again = |tale: Tale| {
+        tale.decides(1, 0, &[1])
+            .fault(1, power.clone())
+            .fenced(1)
+            .decides(-1, 1, &[1])
+            .recovers(1, 10)
+            .decides(1, 2, &[1])
+            .leads(1, 2, 10)
+            .lost()
+    };
+    let copied = || Tale::of(&[1, 2, 3]).appended(1, 0).copied(2, 0, false);
+    assert_eq!(again(copied()), Some(Mechanism::R05));
+    assert_eq!(
+        again(copied().fault(2, power.clone())),
+        Some(Mechanism::S02)
+    );
+}
+
+#[test]
+fn p19_waits_at_a_broker_that_ends_over_its_disk() {
+    let mut tale = Tale::of(&[1, 2, 3])
+        .fault(1, disk_failed(DiskOperation::Write))
+        .fault(1, FaultEvent::Halted);
+    tale.message.arrived = Some((MILLIS, node(1)));
+    assert_eq!(tale.lost(), Some(Mechanism::P19));
+}
+
+fn thrown() -> EventKind {
+    EventKind::Client(ClientEvent::ProcessingFailed {
+        message: MESSAGE,
+        offset: ACKED_OFFSET,
+    })
+}
+
+fn dead_letter() -> EventKind {
+    EventKind::Client(ClientEvent::DeadLetterSent {
+        message: MESSAGE,
+        offset: ACKED_OFFSET,
+    })
+}
+
+fn delivered() -> Tale {
+    let mut tale = Tale::of(&[1, 2, 3]);
+    tale.message.delivered.push((0, ACKED_OFFSET));
+    tale
+}
+
+#[test]
+fn c20_an_exception_is_caught_and_a_commit_passes_the_record() {
+    let tale = delivered().event(CONSUMER, thrown()).commits(11);
+    assert_eq!(tale.skipped(), Some(Mechanism::C20));
+    // Another consumer's exception is not this one's.
+    let other = delivered().event(NodeId(2501), thrown()).commits(11);
+    assert_eq!(other.skipped(), Some(Mechanism::C04));
+}
+
+#[test]
+fn c21_the_record_was_sent_to_the_dead_letters_and_a_commit_did_not_wait() {
+    let tale = delivered()
+        .event(CONSUMER, thrown())
+        .event(CONSUMER, dead_letter())
+        .commits(11);
+    assert_eq!(tale.skipped(), Some(Mechanism::C21));
+}
+
+#[test]
+fn c04_a_commit_ahead_of_the_exception_is_no_skipped_exception() {
+    let tale = delivered().commits(11).event(CONSUMER, thrown());
+    assert_eq!(tale.skipped(), Some(Mechanism::C04));
+}

@@ -1,0 +1,297 @@
+//! Each fault family on a small cluster: it fires, it finds records where it can take them, a sound
+//! configuration keeps its promise under what it should survive, and what a weaker one loses has the
+//! name of the family's mechanism.
+
+use everyack_broker::env::Stream;
+use everyack_sim::fault::draw::PLAN_STREAM;
+use everyack_sim::fault::{DrawContext, Family, Timeouts, draw};
+use everyack_sim::mechanism::Mechanism;
+use everyack_sim::result::{Outcome, RunResult};
+use everyack_sim::run::run;
+use everyack_sim::spec::*;
+use std::collections::BTreeSet;
+
+fn map(pairs: &[(&str, &str)]) -> Properties {
+    let owned = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()));
+    owned.collect()
+}
+
+/// What a test varies; the rest is three brokers, timeouts of seconds, and Kafka's defaults.
+#[derive(Clone, Copy)]
+struct Setup {
+    acks: &'static str,
+    replicas: i16,
+    min_isr: &'static str,
+    flush_messages: &'static str,
+    /// Above 30 ms the consumers have a backlog all the time.
+    processing_us: u64,
+}
+
+const SOUND: Setup = Setup {
+    acks: "all",
+    replicas: 3,
+    min_isr: "2",
+    flush_messages: "9223372036854775807",
+    processing_us: 30_000,
+};
+
+fn properties(setup: Setup) -> PropertyFiles {
+    PropertyFiles {
+        broker: map(&[
+            ("min.insync.replicas", setup.min_isr),
+            ("log.flush.interval.messages", setup.flush_messages),
+            ("broker.session.timeout.ms", "3000"),
+            ("broker.heartbeat.interval.ms", "500"),
+            ("replica.lag.time.max.ms", "3000"),
+            ("replica.socket.timeout.ms", "3000"),
+            ("replica.fetch.backoff.ms", "200"),
+            ("log.initial.task.delay.ms", "1000"),
+            ("offsets.topic.num.partitions", "1"),
+        ]),
+        topic: Properties::new(),
+        producer: map(&[
+            ("acks", setup.acks),
+            ("request.timeout.ms", "2000"),
+            ("delivery.timeout.ms", "20000"),
+            ("socket.connection.setup.timeout.ms", "1000"),
+            ("socket.connection.setup.timeout.max.ms", "3000"),
+        ]),
+        consumer: map(&[
+            ("group.id", "group"),
+            ("enable.auto.commit", "false"),
+            ("auto.offset.reset", "earliest"),
+            ("request.timeout.ms", "2000"),
+            ("default.api.timeout.ms", "6000"),
+            ("socket.connection.setup.timeout.ms", "1000"),
+            ("socket.connection.setup.timeout.max.ms", "3000"),
+        ]),
+    }
+}
+
+fn spec(family: Family, setup: Setup, seed: u64) -> RunSpec {
+    let properties = properties(setup);
+    let topology = Topology {
+        brokers: 3,
+        controllers: 1,
+        topic: "orders".into(),
+        partitions: 3,
+        replication_factor: setup.replicas,
+    };
+    let timeouts = Timeouts::from_properties(&properties).unwrap();
+    let workload = Workload {
+        messages_per_producer: 300,
+        message_bytes: 100,
+        spread_ms: timeouts.spread_ms(family),
+        processing_us: setup.processing_us,
+    };
+    let context = DrawContext::new(timeouts.clone(), &topology, &workload, 2, 2);
+    let plan = draw(family, &context, &mut Stream::new(seed, PLAN_STREAM));
+    let simulated_ms = timeouts.run_limit_ms(
+        family,
+        workload.spread_ms,
+        plan.faults.len(),
+        600 * workload.processing_us / 1_000,
+    );
+    RunSpec {
+        seed,
+        topology,
+        properties,
+        applications: Applications {
+            producer: "checks-results".into(),
+            producers: 2,
+            consumer: "commit-after-processing".into(),
+            consumers: 2,
+        },
+        workload,
+        family: family.name().into(),
+        plan,
+        wire: WireMode::Typed,
+        bug: None,
+        limits: Limits {
+            simulated_ms,
+            events: 10_000_000,
+        },
+        record: if std::env::var("STORY").is_ok() {
+            Record::Story
+        } else {
+            Record::Summary
+        },
+    }
+}
+
+/// Runs the family with seeds from 0; every run must be judged, without an anomaly.
+fn runs(family: Family, setup: Setup, seeds: u64) -> Vec<RunResult> {
+    let judged = |seed| {
+        let result = run(&spec(family, setup, seed));
+        assert_eq!(result.outcome, Outcome::Finished, "{family} seed {seed}");
+        assert_eq!(result.anomalies, [], "{family} seed {seed}");
+        result
+    };
+    (0..seeds).map(judged).collect()
+}
+
+/// The mechanisms of all losses; each loss must have one.
+fn mechanisms(family: Family, runs: &[RunResult]) -> BTreeSet<Mechanism> {
+    let losses = runs.iter().enumerate().flat_map(|(seed, run)| {
+        let of_run = run.losses.iter();
+        of_run.map(move |loss| (seed, loss))
+    });
+    losses
+        .map(|(seed, loss)| {
+            let explained = loss.mechanism;
+            explained.unwrap_or_else(|| panic!("{family} seed {seed}: unexplained {loss:?}"))
+        })
+        .collect()
+}
+
+/// Some runs lose, by these mechanisms and no other.
+fn assert_loses(family: Family, setup: Setup, seeds: u64, by: &[Mechanism]) {
+    let runs = runs(family, setup, seeds);
+    let seen = mechanisms(family, &runs);
+    let wanted: BTreeSet<Mechanism> = by.iter().copied().collect();
+    assert_eq!(seen, wanted, "{family}");
+}
+
+#[test]
+fn every_family_fires_and_is_exposed() {
+    for family in Family::ALL {
+        let runs = runs(family, SOUND, 8);
+        let fired = runs.iter().filter(|r| r.fired).count();
+        // A disk whose syncs fail may have none to fail within the outage.
+        let least = if family == Family::DiskError { 4 } else { 8 };
+        assert!(fired >= least, "{family} fired {fired} times of 8");
+        let exposed = runs.iter().filter(|r| r.fired && r.exposed).count();
+        assert!(
+            exposed > 0,
+            "{family} never found a record where it could take it"
+        );
+        mechanisms(family, &runs);
+    }
+}
+
+#[test]
+fn every_family_runs_with_one_replica() {
+    let setup = Setup {
+        replicas: 1,
+        min_isr: "1",
+        ..SOUND
+    };
+    for family in Family::ALL {
+        let runs = runs(family, setup, 3);
+        let fired = runs.iter().filter(|r| r.fired).count();
+        assert!(fired > 0, "{family} never fired");
+        mechanisms(family, &runs);
+    }
+}
+
+#[test]
+fn acks_all_keeps_its_promise_under_all_but_lost_power_of_a_last_member() {
+    for family in Family::ALL {
+        if matches!(
+            family,
+            Family::RollingPowerLoss
+                | Family::ClusterPowerLoss
+                | Family::MixedRestart
+                | Family::ShrunkIsrPowerLoss
+                | Family::ShrunkIsrDiskDestroyed
+                | Family::LastIsrPowerLoss
+                | Family::Random
+        ) {
+            continue;
+        }
+        for result in runs(family, SOUND, 12) {
+            assert_eq!(result.losses, [], "{family}");
+        }
+    }
+}
+
+#[test]
+fn acks_all_loses_what_the_last_members_lost_with_power_or_disk() {
+    use Mechanism::*;
+    let behind = Setup {
+        processing_us: 120_000,
+        ..SOUND
+    };
+    assert_loses(Family::RollingPowerLoss, behind, 12, &[S02]);
+    assert_loses(Family::MixedRestart, behind, 30, &[R05, S02]);
+    assert_loses(Family::LastIsrPowerLoss, behind, 12, &[R05]);
+    assert_loses(Family::ShrunkIsrPowerLoss, behind, 12, &[R05]);
+    assert_loses(Family::ShrunkIsrDiskDestroyed, behind, 12, &[S20]);
+}
+
+#[test]
+fn flushing_every_message_keeps_what_a_power_loss_would_take_and_no_replaced_disk() {
+    let flushed = Setup {
+        flush_messages: "1",
+        processing_us: 120_000,
+        ..SOUND
+    };
+    for family in [
+        Family::RollingPowerLoss,
+        Family::MixedRestart,
+        Family::LastIsrPowerLoss,
+        Family::ShrunkIsrPowerLoss,
+    ] {
+        for result in runs(family, flushed, 8) {
+            assert_eq!(result.losses, [], "{family}");
+        }
+    }
+    assert_loses(
+        Family::ShrunkIsrDiskDestroyed,
+        flushed,
+        8,
+        &[Mechanism::S20],
+    );
+}
+
+#[test]
+fn acks_1_loses_wherever_another_replica_is_elected() {
+    use Mechanism::*;
+    let weak = Setup {
+        acks: "1",
+        processing_us: 120_000,
+        ..SOUND
+    };
+    for family in [
+        Family::RollingCrash,
+        Family::ZonePowerLoss,
+        Family::DiskDestroyed,
+    ] {
+        assert_loses(family, weak, 40, &[P04]);
+    }
+    for family in [Family::ZombieLeader, Family::LeaderPause] {
+        assert_loses(family, weak, 40, &[P06]);
+    }
+    assert_loses(Family::ShrunkIsrDiskDestroyed, weak, 12, &[R01, S20]);
+}
+
+#[test]
+fn acks_1_keeps_its_promise_where_the_leader_stays() {
+    let weak = Setup { acks: "1", ..SOUND };
+    for family in [
+        Family::LeaderCutFromClients,
+        Family::SlowFollower,
+        Family::SlowLeader,
+        Family::ShrunkIsrCrash,
+        Family::ClockJump,
+        Family::ProcessingException,
+    ] {
+        for result in runs(family, weak, 12) {
+            assert_eq!(result.losses, [], "{family}");
+        }
+    }
+}
+
+#[test]
+fn one_replica_loses_what_its_disk_lost() {
+    use Mechanism::*;
+    let single = Setup {
+        replicas: 1,
+        min_isr: "1",
+        flush_messages: "10",
+        processing_us: 120_000,
+        ..SOUND
+    };
+    assert_loses(Family::DiskDestroyed, single, 8, &[S01]);
+    assert_loses(Family::DiskError, single, 30, &[S10]);
+}
