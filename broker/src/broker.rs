@@ -19,6 +19,7 @@ use crate::quorum::observer::Observer;
 use crate::replica::ReplicaManager;
 use crate::replica::alter_partition::{AlterPartitionManager, Item};
 use crate::replica::manager::Upcall;
+use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::Asker;
 use crate::shutdown::Stage;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
@@ -72,6 +73,7 @@ const TASKS: [Task; 4] = [
 const REQUEST_COST: Nanos = 20 * MICROS;
 const REQUEST_COST_PER_KIB: Nanos = 2 * MICROS;
 const METADATA_COST: Nanos = 100 * MICROS;
+const ANSWER_COST: Nanos = 5 * MICROS;
 const TASK_COST: Nanos = 50 * MICROS;
 
 /// A connection that somebody opened to this broker.
@@ -80,6 +82,13 @@ pub(crate) struct Accepted {
     /// Requests that wait until the one before them is answered.
     backlog: VecDeque<(i32, Request)>,
     muted: bool,
+}
+
+/// A batch of metadata on its way from the image to the replicas.
+struct Publication {
+    changed: Vec<TopicPartition>,
+    /// The publisher waits for a lock that an append or a fetcher holds.
+    blocked: bool,
 }
 
 /// One Kafka process.
@@ -105,7 +114,13 @@ pub(crate) struct Run {
     forwarding: Channel,
     pub(crate) accepted: BTreeMap<ConnId, Accepted>,
     pub(crate) requests: VecDeque<(Asker, Request)>,
+    /// Produces whose flush is done, in the handlers' hands again.
+    appended: VecDeque<ProduceJob>,
     pub(crate) metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
+    /// What the publisher has in hand: the image has it, the replicas have not.
+    publishing: Option<Publication>,
+    /// Last offset of the metadata that the whole broker has applied, replicas too.
+    pub(crate) published: Offset,
     pub(crate) tasks: VecDeque<Task>,
     serving: bool,
     /// How far an orderly shutdown has come.
@@ -206,7 +221,10 @@ impl Broker {
             config: self.config.clone(),
             accepted: BTreeMap::new(),
             requests: VecDeque::new(),
+            appended: VecDeque::new(),
             metadata: VecDeque::new(),
+            publishing: None,
+            published: -1,
             tasks: VecDeque::new(),
             serving: false,
             shutdown: None,
@@ -259,6 +277,9 @@ impl Run {
             Input::Call(..) | Input::Admin(_) => {
                 panic!("a broker has no application and takes no commands: {input:?}")
             }
+        }
+        if self.publishing.as_ref().is_some_and(|p| p.blocked) {
+            self.publish_to_replicas(env);
         }
         while self.replicas.has_upcalls() {
             let mut upcalls = std::mem::take(&mut self.upcalls);
@@ -396,8 +417,7 @@ impl Run {
         for conn in conns {
             self.unmute(conn, false, env);
         }
-        self.lifecycle
-            .set_ready_to_unfence(self.image.offset(), env);
+        self.lifecycle.set_ready_to_unfence(self.published, env);
     }
 
     fn isr_answers(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
@@ -418,14 +438,21 @@ impl Run {
     fn metadata_arrived(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
         let records = self.observer.on_response(correlation, response, env);
         if !records.is_empty() {
+            if self.metadata.is_empty() && self.publishing.is_none() {
+                env.serve(Queue::MetadataPublisher, METADATA_COST);
+            }
             self.metadata.push_back(records);
-            env.serve(Queue::MetadataPublisher, METADATA_COST);
         }
         self.observer.fetch(env);
     }
 
-    /// `BrokerMetadataPublisher.onMetadataUpdate`: the image first, then the replicas.
+    /// `BrokerMetadataPublisher.onMetadataUpdate`: the image first, then the replicas. Request handlers
+    /// run in between, with the new image and the former roles.
     fn publish_metadata(&mut self, env: &mut Env<'_>) {
+        if self.publishing.is_some() {
+            self.publish_to_replicas(env);
+            return;
+        }
         let Some(records) = self.metadata.pop_front() else {
             return;
         };
@@ -439,8 +466,35 @@ impl Run {
         changed.dedup();
         // `BrokerServer.startup` installs the publishers only once the broker has caught up with its own
         // registration: until then it takes no role, whatever older metadata says of it.
-        if self.serving {
-            self.replicas.apply(&changed, &self.image, env);
+        if self.serving && !changed.is_empty() {
+            let blocked = false;
+            self.publishing = Some(Publication { changed, blocked });
+            env.serve(Queue::MetadataPublisher, METADATA_COST);
+        } else {
+            self.publish_next(env);
+        }
+    }
+
+    /// `ReplicaManager.applyDelta`, which waits for locks: an append that flushes holds its partition's
+    /// `leaderIsrUpdateLock`, a fetcher that handles a response its `partitionMapLock`.
+    fn publish_to_replicas(&mut self, env: &mut Env<'_>) {
+        let Some(publication) = &mut self.publishing else {
+            return;
+        };
+        publication.blocked = self.replicas.is_locked(&publication.changed);
+        if publication.blocked {
+            return;
+        }
+        let publication = self.publishing.take().expect("seen above");
+        self.replicas.apply(&publication.changed, &self.image, env);
+        self.publish_next(env);
+    }
+
+    /// The batch is applied (`MetadataLoader.lastAppliedOffset`); the publisher takes the next one.
+    fn publish_next(&mut self, env: &mut Env<'_>) {
+        self.published = self.image.offset();
+        if !self.metadata.is_empty() {
+            env.serve(Queue::MetadataPublisher, METADATA_COST);
         }
     }
 
@@ -459,6 +513,10 @@ impl Run {
             }
             Upcall::Respond { asker, .. } => self.unmute(asker.conn, true, env),
             Upcall::ProposeIsr(id) => self.propose_isr(id, env),
+            Upcall::AnswerProduce(job) => {
+                self.appended.push_back(job);
+                env.serve(Queue::RequestHandler, ANSWER_COST);
+            }
             Upcall::HighWatermark(id) => {
                 if let Some(partition) = self.offsets_partition(id) {
                     let high_watermark = self.high_watermark(id);
@@ -552,7 +610,7 @@ impl Run {
             timer::FETCHER => self.replicas.fetcher_timer(low as BrokerId, env),
             timer::PURGATORY => self.replicas.expire(&self.image, env),
             timer::LIFECYCLE_CHANNEL => self.lifecycle.on_channel_timer(env),
-            timer::LIFECYCLE => self.lifecycle.on_timer(self.image.offset(), env),
+            timer::LIFECYCLE => self.lifecycle.on_timer(self.published, env),
             timer::ALTER_PARTITION_CHANNEL => self.alter_partition.on_channel_timer(env),
             timer::ALTER_PARTITION => self.alter_partition.on_timer(self.lifecycle.epoch(), env),
             timer::OBSERVER_CHANNEL => self.observer.on_channel_timer(env),
@@ -576,7 +634,9 @@ impl Run {
     fn serve(&mut self, queue: Queue, env: &mut Env<'_>) {
         match queue {
             Queue::RequestHandler => {
-                if let Some((asker, request)) = self.requests.pop_front() {
+                if let Some(job) = self.appended.pop_front() {
+                    self.replicas.produce_appended(job, &self.image, env);
+                } else if let Some((asker, request)) = self.requests.pop_front() {
                     self.handle(asker, request, env);
                 }
             }

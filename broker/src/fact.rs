@@ -51,6 +51,10 @@ pub enum Fact {
         last_offset: Offset,
         /// Leader epoch stamped into the batch.
         leader_epoch: LeaderEpoch,
+        /// Fingerprint of the log up to its end ([`BatchMetadata::prefix`]).
+        ///
+        /// [`BatchMetadata::prefix`]: crate::log::BatchMetadata::prefix
+        prefix: u64,
         /// By the leader (true) or copied by a follower.
         as_leader: bool,
     },

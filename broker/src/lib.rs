@@ -14,6 +14,7 @@
 //!   `shutdown` its orderly end
 //! - [`config`] the catalogue of properties
 //! - [`channel`] a broker's outgoing connection
+//! - [`interleavings`] which of Kafka's operations are several inputs, and why
 //! - [`bug`] known bugs that can be planted
 //! - [`mod@env`] inputs, outputs and what a step may touch; [`fact`] what happened
 
@@ -28,6 +29,7 @@ pub mod env;
 pub mod fact;
 pub mod group;
 pub mod ids;
+pub mod interleavings;
 pub mod lifecycle;
 pub mod log;
 pub mod quorum;

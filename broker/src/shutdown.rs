@@ -51,7 +51,7 @@ impl Run {
             env.timer_in(CONTROLLED_SHUTDOWN_TIMEOUT, timer);
             self.replicas.begin_controlled_shutdown();
             self.lifecycle
-                .begin_controlled_shutdown(self.image.offset(), env);
+                .begin_controlled_shutdown(self.published, env);
         } else {
             self.stop_serving(env);
         }

@@ -11,6 +11,7 @@ use crate::controller::{AdminCommand, Controller, PartitionRegistration, TopicSp
 use crate::disk::DiskError;
 use crate::env::*;
 use crate::fact::Fact;
+use crate::group::OFFSETS_TOPIC;
 use crate::ids::*;
 use crate::log::BatchBuilder;
 use crate::log::memory_disk::MemoryDisk;
@@ -75,6 +76,19 @@ pub(crate) struct TestCluster {
 impl TestCluster {
     /// A cluster whose partition 0 of topic `t` is led by broker 1 with all three in sync.
     pub fn start(properties: &[(&str, &str)], bug: Option<Bug>) -> TestCluster {
+        TestCluster::launch_all(properties, bug, &[("t", TOPIC)])
+    }
+
+    /// The same with `__consumer_offsets`, of one partition on the same brokers.
+    pub fn start_with_offsets_topic() -> TestCluster {
+        TestCluster::launch_all(&[], None, &[("t", TOPIC), (OFFSETS_TOPIC, TopicId(78))])
+    }
+
+    fn launch_all(
+        properties: &[(&str, &str)],
+        bug: Option<Bug>,
+        topics: &[(&str, TopicId)],
+    ) -> TestCluster {
         let map: PropertyMap = properties
             .iter()
             .map(|(k, v)| (k.to_string(), v.to_string()))
@@ -110,7 +124,7 @@ impl TestCluster {
             };
             cluster.hosts.insert(node, host);
         }
-        cluster.start_controller();
+        cluster.start_controller(topics);
         for broker in 1..=3 {
             cluster.start_broker(broker);
         }
@@ -121,14 +135,14 @@ impl TestCluster {
         cluster
     }
 
-    fn start_controller(&mut self) {
-        let topics = vec![TopicSpec {
-            name: "t".into(),
-            id: TOPIC,
+    fn start_controller(&mut self, topics: &[(&str, TopicId)]) {
+        let topics = topics.iter().map(|&(name, id)| TopicSpec {
+            name: name.into(),
+            id,
             assignment: vec![vec![1, 2, 3]],
             configs: Vec::new(),
-        }];
-        let controller = Controller::new(self.config.clone(), topics, self.bug);
+        });
+        let controller = Controller::new(self.config.clone(), topics.collect(), self.bug);
         self.launch(CONTROLLER, Kind::Controller(Box::new(controller)));
     }
 
@@ -223,6 +237,32 @@ impl TestCluster {
         for (node, incarnation, input) in std::mem::take(&mut self.back) {
             self.deliver(node, incarnation, input);
         }
+    }
+
+    /// Lets the first input that was held back happen; the rest stays.
+    pub fn release_one(&mut self) {
+        let (node, incarnation, input) = self.back.remove(0);
+        if self.hosts[&node].incarnation == incarnation {
+            self.step(node, input);
+        }
+    }
+
+    /// Lets everything that was held back of one broker happen now.
+    pub fn release_of(&mut self, id: BrokerId) {
+        let node = NodeId::of_broker(id);
+        let held = std::mem::take(&mut self.held);
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.back)
+            .into_iter()
+            .partition(|(to, ..)| *to == node);
+        self.back = later;
+        for (_, incarnation, input) in now {
+            self.deliver(node, incarnation, input);
+        }
+        let freed = move |to: NodeId| to == node;
+        self.held = held
+            .into_iter()
+            .map(|held| -> Held { Box::new(move |to, input| !freed(to) && held(to, input)) })
+            .collect();
     }
 
     /// How many inputs are held back.

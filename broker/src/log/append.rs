@@ -222,11 +222,18 @@ impl PartitionLog {
         if max_timestamp != header.max_timestamp {
             set_max_timestamp(&mut scratch, max_timestamp);
             header.max_timestamp = max_timestamp;
+            header.crc = BatchHeader::crc_of(&scratch);
         }
         let written = self.write(&scratch, disk);
         self.scratch = scratch;
         written?;
-        let batch = BatchMetadata::new(&header, base_offset, leader_epoch, self.end_position);
+        let batch = BatchMetadata::new(
+            &header,
+            base_offset,
+            leader_epoch,
+            self.end_position,
+            self.prefix(),
+        );
         self.end_position += u64::from(batch.size);
         self.batches.push(batch);
         self.producers.update(&batch);
@@ -292,7 +299,8 @@ impl PartitionLog {
             }
             self.check_relative_offset(header.last_offset())?;
             let position = self.end_position + at as u64;
-            let batch = BatchMetadata::new(&header, header.base_offset, epoch, position);
+            let batch =
+                BatchMetadata::new(&header, header.base_offset, epoch, position, self.prefix());
             if let Some(previous) = self.batches[known..].last()
                 && previous.last_offset >= batch.last_offset
             {

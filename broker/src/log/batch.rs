@@ -199,6 +199,11 @@ impl BatchHeader {
         self.attributes & CONTROL_FLAG != 0
     }
 
+    /// The checksum that stands in an encoded batch.
+    pub(super) fn crc_of(batch: &[u8]) -> u32 {
+        i32_at(batch, CRC_AT) as u32
+    }
+
     /// Checks the checksum over the whole batch at the start of `bytes` (`ensureValid`).
     pub fn check_crc(&self, bytes: &[u8]) -> Result<(), BatchError> {
         let size = self.size();

@@ -28,15 +28,20 @@ pub struct BatchMetadata {
     pub producer_id: ProducerId,
     pub producer_epoch: i16,
     pub base_sequence: i32,
+    /// Fingerprint of this batch and all before it in the log: offsets, epochs and checksums. Two logs
+    /// with the same one behind an offset hold the same records below it.
+    pub prefix: u64,
 }
 
 impl BatchMetadata {
-    /// Of a batch with that header, at these offsets and that position.
+    /// Of a batch with that header, at these offsets and that position, behind a batch with that
+    /// fingerprint (0 for the first of a log).
     pub(super) fn new(
         header: &BatchHeader,
         base_offset: Offset,
         leader_epoch: LeaderEpoch,
         position: u64,
+        prefix_before: u64,
     ) -> BatchMetadata {
         BatchMetadata {
             base_offset,
@@ -48,6 +53,7 @@ impl BatchMetadata {
             producer_id: header.producer_id,
             producer_epoch: header.producer_epoch,
             base_sequence: header.base_sequence,
+            prefix: chain(prefix_before, base_offset, leader_epoch, header.crc),
         }
     }
 
@@ -59,6 +65,15 @@ impl BatchMetadata {
     fn end_position(&self) -> u64 {
         self.position + u64::from(self.size)
     }
+}
+
+/// The fingerprint of a log with one more batch.
+fn chain(before: u64, base_offset: Offset, leader_epoch: LeaderEpoch, crc: u32) -> u64 {
+    // Odd constants of splitmix64; any mixing of all bits does.
+    let offset = (before.rotate_left(23) ^ base_offset as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let batch = (u64::from(leader_epoch as u32) << 32) | u64::from(crc);
+    let mixed = (offset ^ (offset >> 29) ^ batch).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Why a read gives nothing.
@@ -161,6 +176,11 @@ impl PartitionLog {
     /// The batches that hold offsets from `offset` on: what an append has just added, for instance.
     pub fn batches_metadata_from(&self, offset: Offset) -> &[BatchMetadata] {
         &self.batches[self.first_ending_at_or_after(offset)..]
+    }
+
+    /// Fingerprint of the whole log, 0 for an empty one ([`BatchMetadata::prefix`]).
+    pub fn prefix(&self) -> u64 {
+        self.batches.last().map_or(0, |batch| batch.prefix)
     }
 
     /// What is known of the partition's producers.

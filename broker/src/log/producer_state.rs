@@ -306,7 +306,7 @@ mod tests {
             return Ok((duplicate.first_offset, true));
         }
         let base = log.last().map_or(0, |batch| batch.last_offset + 1);
-        let batch = BatchMetadata::new(header, base, 0, 0);
+        let batch = BatchMetadata::new(header, base, 0, 0, 0);
         state.update(&batch);
         log.push(batch);
         Ok((base, false))

@@ -47,7 +47,13 @@ fn scan(bytes: &[u8], base_offset: Offset, check_crc: bool) -> Vec<BatchMetadata
             break;
         }
         let epoch = header.partition_leader_epoch;
-        let batch = BatchMetadata::new(&header, header.base_offset, epoch, at as u64);
+        let batch = BatchMetadata::new(
+            &header,
+            header.base_offset,
+            epoch,
+            at as u64,
+            found.last().map_or(0, |last| last.prefix),
+        );
         next_offset = batch.last_offset + 1;
         at += header.size();
         found.push(batch);

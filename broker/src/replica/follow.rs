@@ -307,6 +307,7 @@ impl ReplicaManager {
                             base_offset: append.base_offset,
                             last_offset: append.last_offset,
                             leader_epoch: partition.log.latest_epoch().unwrap_or(NO_EPOCH),
+                            prefix: partition.log.prefix(),
                             as_leader: false,
                         });
                     }

@@ -19,7 +19,7 @@ use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::{CheckpointWrite, PartitionLog};
 use crate::replica::durability::{SyncUse, read_offsets};
-use crate::replica::fetcher::Fetcher;
+use crate::replica::fetcher::{Asked, Fetcher};
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::{Asker, Change, Delayed, Purgatory};
@@ -78,6 +78,9 @@ pub enum Upcall {
         /// Close the connection instead (an error under acks=0).
         close: bool,
     },
+    /// A Produce has its flush behind it and is to be answered in a later step: its partition's lock is
+    /// free meanwhile, and what waited for it goes first or not.
+    AnswerProduce(ProduceJob),
     /// A proposal of this partition's ISR waits to be sent.
     ProposeIsr(TopicPartition),
     /// The high watermark of this partition moved on its leader.
@@ -209,6 +212,17 @@ impl ReplicaManager {
     /// The epoch of the broker's registration, which its fetches carry (KIP-903).
     pub fn set_broker_epoch(&mut self, epoch: BrokerEpoch) {
         self.broker_epoch = epoch;
+    }
+
+    /// Whether new roles of these partitions have to wait: an append to one of them holds its lock
+    /// until its flush is done, or a fetcher is in the middle of a response. Kafka's publisher waits for
+    /// both (`leaderIsrUpdateLock`, `partitionMapLock`).
+    pub fn is_locked(&self, changed: &[TopicPartition]) -> bool {
+        let fetching = |f: &Fetcher| f.asked == Asked::Processing;
+        self.fetchers.values().any(fetching)
+            || changed
+                .iter()
+                .any(|id| self.replicas.get(id).is_some_and(|r| r.held.is_some()))
     }
 
     /// `ReplicaManager.applyDelta`: takes over the roles that changed. Leaders first, as in Kafka.

@@ -7,7 +7,7 @@ use crate::env::Queue;
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::test_cluster::{TOPIC, TestCluster};
-use crate::time::SECONDS;
+use crate::time::{MILLIS, SECONDS};
 use crate::wire::{ErrorCode, FetchPartition, FetchRequest, Request, Response};
 use smallvec::smallvec;
 
@@ -219,6 +219,7 @@ fn refetch_in_same_epoch_forgets_a_back_off() {
         c.reset_connections(1, 2);
         c.until("a back-off", |c| c.fetch_state(2).delayed_until > c.now);
         c.release();
+        c.run(10 * MILLIS);
         c.fetch_state(2).delayed_until > c.now
     });
     assert_eq!(seen, (true, false));

@@ -27,6 +27,8 @@ pub struct ProduceJob {
     done: Vec<ProduceStatus>,
     /// The append whose flush is under way: base, last offset, and whether it is a duplicate.
     flushing: Option<(Offset, Offset)>,
+    /// One of its appends had to wait for a flush.
+    has_flushed: bool,
     /// Partitions appended to, and whether their high watermark moved.
     touched: Vec<(TopicPartition, bool)>,
 }
@@ -57,6 +59,7 @@ impl ReplicaManager {
             done: Vec::with_capacity(todo.len()),
             todo,
             flushing: None,
+            has_flushed: false,
             touched: Vec::new(),
         };
         self.run_produce(job, Turn::Locked, image, env);
@@ -73,6 +76,7 @@ impl ReplicaManager {
         if turn != Turn::Locked {
             let (base, last) = job.flushing.take().expect("a flush was under way");
             let (id, _) = job.todo.pop().expect("its partition is still listed");
+            job.has_flushed = true;
             if turn == Turn::Flushed {
                 self.appended(&mut job, id, base, last, image, env);
             } else {
@@ -119,6 +123,7 @@ impl ReplicaManager {
                             base_offset: base,
                             last_offset: last,
                             leader_epoch: epoch,
+                            prefix: log.prefix(),
                             as_leader: true,
                         });
                     }
@@ -142,7 +147,11 @@ impl ReplicaManager {
                 }
             }
         }
-        self.produce_appended(job, image, env);
+        if job.has_flushed {
+            self.upcalls.push(Upcall::AnswerProduce(job));
+        } else {
+            self.produce_appended(job, image, env);
+        }
     }
 
     fn failed(
@@ -209,7 +218,7 @@ impl ReplicaManager {
     }
 
     /// Every partition is appended to: wake who waits, then answer or wait.
-    fn produce_appended(&mut self, job: ProduceJob, image: &MetadataImage, env: &mut Env<'_>) {
+    pub fn produce_appended(&mut self, job: ProduceJob, image: &MetadataImage, env: &mut Env<'_>) {
         for &(id, moved) in &job.touched {
             self.log_grew(id, moved, image, env);
         }
@@ -393,6 +402,7 @@ impl ReplicaManager {
             let epoch = partition.leader_epoch();
             let (log, config) = (&mut partition.log, &partition.config);
             let appended = log.append_as_leader(&records, epoch, config, env.wall_ms, env.disk);
+            let prefix = log.prefix();
             self.write_epochs(id, env);
             let flush_due = match appended {
                 Ok(append) => {
@@ -401,6 +411,7 @@ impl ReplicaManager {
                         base_offset: append.base_offset,
                         last_offset: append.last_offset,
                         leader_epoch: epoch,
+                        prefix,
                         as_leader: true,
                     });
                     append.flush_due

@@ -162,11 +162,12 @@ impl Trace {
                 base_offset,
                 last_offset,
                 leader_epoch,
+                prefix,
                 as_leader,
             } => {
                 self.partition(102, partition);
                 self.numbers(&[*base_offset, *last_offset, i64::from(*leader_epoch)]);
-                self.mix(u64::from(*as_leader));
+                self.pair(*prefix, u64::from(*as_leader));
             }
             Fact::Truncated {
                 partition,
