@@ -27,6 +27,15 @@ use std::rc::Rc;
 pub const TOPIC: TopicId = TopicId(0x00e7_e17a_c700_0001);
 /// The id of `__consumer_offsets`.
 const OFFSETS: TopicId = TopicId(0x00e7_e17a_c700_0002);
+/// The id of a topic by its name: there is one beside the internal ones.
+pub fn topic_id(name: &str) -> TopicId {
+    if name == OFFSETS_TOPIC {
+        OFFSETS
+    } else {
+        TOPIC
+    }
+}
+
 /// The group of consumers whose properties name none.
 const DEFAULT_GROUP: &str = "everyack";
 

@@ -6,10 +6,10 @@
 //! acknowledged was processed, or all is replicated, committed and read to the end. Then it is judged.
 
 use crate::attribution::Attribution;
-use crate::check::min_isr::MinIsr;
+use crate::check::Invariants;
 use crate::check::order::Order;
 use crate::check::verdict::{judge, messages_in};
-use crate::cluster::{Cluster, TOPIC};
+use crate::cluster::{Cluster, TOPIC, topic_id};
 use crate::event::{ClientEvent, Event, EventKind, FaultEvent, MessageId};
 use crate::fault::{Family, Timeouts};
 use crate::history::{AppendedAt, History};
@@ -91,7 +91,7 @@ struct Run<'a> {
     cluster: Cluster,
     injector: Injector,
     history: History,
-    min_isr: MinIsr,
+    invariants: Invariants,
     /// Where the producers promise it.
     order: Option<Order>,
     marks: Marks,
@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
             cluster,
             injector: Injector::new(spec.plan.clone()),
             history: History::new(spec.applications.producers),
-            min_isr: MinIsr::default(),
+            invariants: Invariants::default(),
             order: in_order.then(Order::default),
             marks: Marks::default(),
             anomalies: Vec::new(),
@@ -239,9 +239,8 @@ impl<'a> Run<'a> {
     }
 
     fn see_fact(&mut self, event: &Event, fact: &Fact) {
-        if let Some(anomaly) = self.min_isr.check(event.node, fact) {
-            self.anomalies.push(anomaly);
-        }
+        let (invariants, anomalies) = (&mut self.invariants, &mut self.anomalies);
+        invariants.check(event.node, fact, topic_id, anomalies);
         match fact {
             Fact::Appended {
                 partition,

@@ -2,8 +2,44 @@
 //!
 //! - [`min_isr`] an invariant over facts: nothing is promised below `min.insync.replicas`
 //! - [`order`] an invariant over appends: one request in flight keeps the order
+//! - [`log_matching`] an invariant: logs are equal up to the smaller high watermark
+//! - [`truncation`] an invariant: no truncation below the point where follower and leader agree
+//! - [`shadow`] the logs as the facts tell, which both compare
 //! - [`verdict`] what became of each acknowledged message
 
+#[cfg(test)]
+mod histories;
+pub mod log_matching;
 pub mod min_isr;
 pub mod order;
+pub mod shadow;
+pub mod truncation;
 pub mod verdict;
+
+use crate::result::Anomaly;
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+
+/// Every invariant over facts. Each costs at most the logarithm of the batches a fact.
+#[derive(Debug, Default)]
+pub struct Invariants {
+    min_isr: min_isr::MinIsr,
+    logs: shadow::ShadowLogs,
+    log_matching: log_matching::LogMatching,
+}
+
+impl Invariants {
+    /// Takes a fact, and notes what it breaks. `id_of` gives the id of a topic by name.
+    pub fn check(
+        &mut self,
+        node: NodeId,
+        fact: &Fact,
+        id_of: impl Fn(&str) -> TopicId,
+        anomalies: &mut Vec<Anomaly>,
+    ) {
+        anomalies.extend(self.min_isr.check(node, fact));
+        anomalies.extend(truncation::check(node, fact, &self.logs));
+        self.logs.see(node, fact, id_of);
+        anomalies.extend(self.log_matching.check(node, fact, &self.logs));
+    }
+}

@@ -1,0 +1,207 @@
+//! Invariant: two replicas hold the same records up to the smaller of their high watermarks
+//! (LogMatching of Vanlightly/kafka-tlaplus).
+//!
+//! Kept as one list a partition of what is committed: the first replica whose high watermark passes a
+//! batch writes its end and the log's fingerprint down, and every other one is compared with that as
+//! its own high watermark passes. A fingerprint covers everything before it, so that one comparison a
+//! fact is enough.
+//!
+//! A new leader whose log ends below what was committed (an unclean election, or a log that lost its
+//! tail with the power) makes a new history: what was committed above its log end is struck out, and
+//! brokers in earlier epochs, which may go on with the former one (R04), are not looked at any more.
+//! That something was lost then is the verdict's affair, not this invariant's.
+
+use super::shadow::{ShadowLog, ShadowLogs, prefix_at};
+use crate::result::Anomaly;
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+use std::collections::BTreeMap;
+
+/// How many ends of a replica's log below its high watermark are tried, the highest first, until one is
+/// known to the committed list too.
+const TRIED: usize = 4;
+
+/// What is committed of a partition.
+#[derive(Debug, Default)]
+struct Committed {
+    /// Ends of batches with the fingerprint there, ascending.
+    ends: Vec<(Offset, u64)>,
+    /// The latest leader epoch that anybody leads in.
+    leader_epoch: LeaderEpoch,
+    /// Brokers in earlier epochs belong to a history that was given up.
+    since_epoch: LeaderEpoch,
+    /// Said already.
+    broken: bool,
+}
+
+/// Watches every replica.
+#[derive(Debug, Default)]
+pub struct LogMatching {
+    partitions: BTreeMap<TopicPartition, Committed>,
+}
+
+impl LogMatching {
+    /// Takes a fact, which the logs have seen already; says what it breaks, once a partition.
+    pub fn check(&mut self, node: NodeId, fact: &Fact, logs: &ShadowLogs) -> Option<Anomaly> {
+        match fact {
+            Fact::BecameLeader {
+                partition,
+                leader_epoch,
+                log_end,
+            } => {
+                let committed = self.partitions.entry(*partition).or_default();
+                if *leader_epoch > committed.leader_epoch {
+                    committed.leader_epoch = *leader_epoch;
+                    committed.led_by_a_log_that_ends_at(*log_end);
+                }
+                None
+            }
+            Fact::HighWatermark {
+                partition, offset, ..
+            } => {
+                let log = logs.log(node, *partition)?;
+                let committed = self.partitions.entry(*partition).or_default();
+                if committed.broken || log.leader_epoch < committed.since_epoch {
+                    return None;
+                }
+                let parted = committed.pass(log, *offset)?;
+                committed.broken = true;
+                Some(Anomaly {
+                    check: "log-matching".into(),
+                    what: format!(
+                        "{node} has other records below offset {parted} of partition {} than \
+                         another replica, and both high watermarks have passed them",
+                        partition.partition
+                    ),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Committed {
+    fn led_by_a_log_that_ends_at(&mut self, log_end: Offset) {
+        let kept = self.ends.partition_point(|(end, _)| *end <= log_end);
+        if kept < self.ends.len() {
+            self.ends.truncate(kept);
+            self.since_epoch = self.leader_epoch;
+        }
+    }
+
+    /// A replica's high watermark has passed `offset`: the end at which its log differs, if it does.
+    fn pass(&mut self, log: &ShadowLog, offset: Offset) -> Option<Offset> {
+        let passed = &log.ends()[..log.ends_up_to(offset)];
+        for &(end, prefix) in passed.iter().rev().take(TRIED) {
+            match prefix_at(&self.ends, end) {
+                Some(committed) if committed != prefix => return Some(end),
+                Some(_) => break,
+                None => {}
+            }
+        }
+        let last = self.ends.last().map_or(0, |(end, _)| *end);
+        let known = passed.partition_point(|(end, _)| *end <= last);
+        self.ends.extend_from_slice(&passed[known..]);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::*;
+    use super::*;
+
+    /// A history's anomalies.
+    fn judge(history: &[(NodeId, Fact)]) -> Vec<Anomaly> {
+        let (mut logs, mut check) = (ShadowLogs::default(), LogMatching::default());
+        let seen = history.iter().filter_map(|(node, fact)| {
+            logs.see(*node, fact, |_| P.topic);
+            check.check(*node, fact, &logs)
+        });
+        seen.collect()
+    }
+
+    #[test]
+    fn equal_logs_are_equal_whatever_the_order_of_high_watermarks() {
+        let history = [
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            appended(A, 1, 11),
+            copied(B, 0, 1, 11),
+            high_watermark(A, 2),
+            high_watermark(B, 1),
+            high_watermark(B, 2),
+        ];
+        assert_eq!(judge(&history), []);
+    }
+
+    #[test]
+    fn another_record_below_both_high_watermarks_is_caught_once() {
+        let history = [
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            appended(A, 1, 11),
+            copied(B, 0, 1, 99),
+            high_watermark(A, 2),
+            high_watermark(B, 2),
+            high_watermark(A, 2),
+        ];
+        let anomalies = judge(&history);
+        assert_eq!(anomalies.len(), 1);
+        assert_eq!(anomalies[0].check, "log-matching");
+    }
+
+    #[test]
+    fn a_difference_above_the_smaller_high_watermark_is_none() {
+        let history = [
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            copied(B, 0, 0, 10),
+            appended(A, 1, 11),
+            copied(B, 1, 1, 99),
+            high_watermark(A, 2),
+            high_watermark(B, 1),
+        ];
+        assert_eq!(judge(&history), []);
+    }
+
+    #[test]
+    fn after_a_leader_with_a_shorter_log_another_history_is_legal() {
+        let mut history = vec![
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            appended(A, 1, 11),
+            high_watermark(A, 2),
+            leads(B, 1, 0),
+            appended(B, 0, 20),
+            high_watermark(B, 1),
+            // The former leader lives on, cut off: its own history goes on.
+            high_watermark(A, 2),
+        ];
+        assert_eq!(judge(&history), []);
+        // Once it follows in the new epoch it counts again.
+        history.extend([follows(A, 1, B), high_watermark(A, 1)]);
+        assert_eq!(judge(&history).len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_was_cut_is_compared_by_what_it_holds_now() {
+        let history = [
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            copied(B, 0, 0, 10),
+            copied(B, 1, 1, 99),
+            truncated(B, 2, 1),
+            appended(A, 1, 11),
+            copied(B, 1, 1, 11),
+            high_watermark(A, 2),
+            high_watermark(B, 2),
+        ];
+        assert_eq!(judge(&history), []);
+    }
+}

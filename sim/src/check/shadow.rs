@@ -1,0 +1,140 @@
+//! The logs of all replicas as the facts tell: where each record batch ends, and the fingerprint of
+//! the log up to there. What [`log_matching`](super::log_matching) and
+//! [`truncation`](super::truncation) compare; no broker is asked.
+//!
+//! A follower's append tells its end only, so that ends between may be missing here: what is compared
+//! is what both logs have told. Not modelled: a log start that moves (fingerprints begin at the first
+//! batch of a log).
+
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+use std::collections::BTreeMap;
+
+/// One replica's log, and the role that its broker has applied.
+#[derive(Debug, Clone)]
+pub struct ShadowLog {
+    /// Ends of batches with the log's fingerprint there, ascending.
+    ends: Vec<(Offset, u64)>,
+    /// The leader epoch that its broker has applied, -1 from a start to the first role.
+    pub leader_epoch: LeaderEpoch,
+    /// Whom it follows, or its own broker.
+    pub leader: BrokerId,
+    /// Loaded at the start that is under way.
+    loaded: bool,
+}
+
+impl ShadowLog {
+    fn new() -> ShadowLog {
+        ShadowLog {
+            ends: Vec::new(),
+            leader_epoch: -1,
+            leader: NO_BROKER,
+            loaded: false,
+        }
+    }
+
+    /// Known ends of batches, ascending.
+    pub fn ends(&self) -> &[(Offset, u64)] {
+        &self.ends
+    }
+
+    /// How many known ends are at or below `offset`.
+    pub fn ends_up_to(&self, offset: Offset) -> usize {
+        self.ends.partition_point(|(end, _)| *end <= offset)
+    }
+
+    /// The fingerprint at `offset`, where a batch is known to end there.
+    pub fn prefix_at(&self, offset: Offset) -> Option<u64> {
+        prefix_at(&self.ends, offset)
+    }
+
+    fn cut(&mut self, to: Offset) {
+        let kept = self.ends_up_to(to);
+        self.ends.truncate(kept);
+    }
+}
+
+/// The fingerprint at `offset` in ascending ends.
+pub fn prefix_at(ends: &[(Offset, u64)], offset: Offset) -> Option<u64> {
+    let index = ends.binary_search_by_key(&offset, |(end, _)| *end).ok()?;
+    Some(ends[index].1)
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct ShadowLogs {
+    logs: BTreeMap<(NodeId, TopicPartition), ShadowLog>,
+}
+
+impl ShadowLogs {
+    /// A replica's log, if anything is known of it.
+    pub fn log(&self, node: NodeId, partition: TopicPartition) -> Option<&ShadowLog> {
+        self.logs.get(&(node, partition))
+    }
+
+    fn log_mut(&mut self, node: NodeId, partition: TopicPartition) -> &mut ShadowLog {
+        let log = self.logs.entry((node, partition));
+        log.or_insert_with(ShadowLog::new)
+    }
+
+    /// Takes a fact. `id_of` gives a topic's id: a log that is loaded tells its topic's name only.
+    pub fn see(&mut self, node: NodeId, fact: &Fact, id_of: impl Fn(&str) -> TopicId) {
+        match fact {
+            Fact::Appended {
+                partition,
+                base_offset,
+                last_offset,
+                prefix,
+                ..
+            } => {
+                let log = self.log_mut(node, *partition);
+                // Only damage below can have taken what stood there before.
+                if log.ends.last().is_some_and(|(end, _)| end > base_offset) {
+                    log.cut(*base_offset);
+                }
+                log.ends.push((last_offset + 1, *prefix));
+            }
+            Fact::Truncated { partition, to, .. } => self.log_mut(node, *partition).cut(*to),
+            Fact::LogRecovered {
+                topic,
+                partition,
+                log_end,
+                ..
+            } => {
+                let id = TopicPartition::new(id_of(topic), *partition);
+                let log = self.log_mut(node, id);
+                log.cut(*log_end);
+                log.loaded = true;
+            }
+            Fact::BrokerStarted { .. } => {
+                for ((_, _), log) in self.logs.iter_mut().filter(|((n, _), _)| *n == node) {
+                    // Its files are gone with their disk.
+                    if !std::mem::take(&mut log.loaded) {
+                        log.ends.clear();
+                    }
+                    log.leader_epoch = -1;
+                    log.leader = NO_BROKER;
+                }
+            }
+            Fact::BecameLeader {
+                partition,
+                leader_epoch,
+                ..
+            } => {
+                let log = self.log_mut(node, *partition);
+                log.leader_epoch = *leader_epoch;
+                log.leader = node.broker().unwrap_or(NO_BROKER);
+            }
+            Fact::BecameFollower {
+                partition,
+                leader_epoch,
+                leader,
+            } => {
+                let log = self.log_mut(node, *partition);
+                log.leader_epoch = *leader_epoch;
+                log.leader = *leader;
+            }
+            _ => {}
+        }
+    }
+}
