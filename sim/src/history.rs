@@ -114,12 +114,6 @@ impl History {
         self.get(id)
     }
 
-    /// One past the last message that a producer has sent.
-    pub fn next_sequence(&self, producer: u32) -> u32 {
-        let sent = &self.messages[producer as usize];
-        sent.last().map_or(0, |m| m.id.sequence + 1)
-    }
-
     /// How often a message was processed.
     pub fn times_processed(&self, id: MessageId) -> u32 {
         self.get(id).processed

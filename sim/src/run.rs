@@ -7,10 +7,10 @@
 
 use crate::attribution::Attribution;
 use crate::check::Invariants;
-use crate::check::order::Order;
+use crate::check::order;
 use crate::check::verdict::{judge, messages_in};
 use crate::cluster::{Cluster, TOPIC, topic_id};
-use crate::event::{ClientEvent, Event, EventKind, FaultEvent, MessageId};
+use crate::event::{ClientEvent, Event, EventKind, MessageId};
 use crate::fault::{Family, Timeouts};
 use crate::history::{AppendedAt, History};
 use crate::host::host;
@@ -92,8 +92,8 @@ struct Run<'a> {
     injector: Injector,
     history: History,
     invariants: Invariants,
-    /// Where the producers promise it.
-    order: Option<Order>,
+    /// The producers promise to keep the order.
+    in_order: bool,
     marks: Marks,
     anomalies: Vec<Anomaly>,
     events: Vec<Event>,
@@ -133,7 +133,8 @@ impl<'a> Run<'a> {
             .unwrap_or_else(|| panic!("spec with the unknown family {}", spec.family));
         let producer = ProducerConfig::from_properties(&spec.properties.producer)
             .unwrap_or_else(|e| panic!("spec with invalid producer properties: {e}"));
-        let in_order = producer.max_in_flight_requests_per_connection == 1;
+        let acks_0 = producer.acks == Acks::None;
+        let in_order = producer.max_in_flight_requests_per_connection == 1 && !acks_0;
         Run {
             spec,
             world,
@@ -141,7 +142,7 @@ impl<'a> Run<'a> {
             injector: Injector::new(spec.plan.clone()),
             history: History::new(spec.applications.producers),
             invariants: Invariants::default(),
-            order: in_order.then(Order::default),
+            in_order,
             marks: Marks::default(),
             anomalies: Vec::new(),
             events: Vec::with_capacity(EVENTS_EXPECTED),
@@ -150,7 +151,7 @@ impl<'a> Run<'a> {
             phase: Phase::Starting,
             family,
             timeouts,
-            acks_0: producer.acks == Acks::None,
+            acks_0,
             positions_fixed: Vec::new(),
             finished_producers: 0,
             quiet_ticks: 0,
@@ -227,7 +228,7 @@ impl<'a> Run<'a> {
             match &event.kind {
                 EventKind::Fact(fact) => self.see_fact(event, fact),
                 EventKind::Client(client) => self.see_client(event, client),
-                EventKind::Fault(fault) => self.see_fault(event.node, fault),
+                EventKind::Fault(_) => {}
             }
             if under_load {
                 self.injector.see(event, &self.cluster, &self.world);
@@ -256,10 +257,6 @@ impl<'a> Run<'a> {
                         leader_epoch: *leader_epoch,
                         offset,
                     };
-                    if let Some(order) = &mut self.order {
-                        self.anomalies
-                            .extend(order.appended(self.history.message(id)));
-                    }
                     self.history.appended(id, append);
                 }
             }
@@ -271,16 +268,6 @@ impl<'a> Run<'a> {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn see_fault(&mut self, node: NodeId, fault: &FaultEvent) {
-        let producer = node.0.checked_sub(NodeId::FIRST_CLIENT);
-        let producer = producer.filter(|n| *n < self.spec.applications.producers);
-        if let (Some(order), FaultEvent::Killed, Some(producer)) =
-            (&mut self.order, fault, producer)
-        {
-            order.killed(producer, self.history.next_sequence(producer));
         }
     }
 
@@ -443,6 +430,9 @@ impl<'a> Run<'a> {
         let kernel = self.world.kernel();
         let disks = || self.cluster.final_partitions(&kernel);
         let (messages, broken) = judge(&self.history, disks);
+        if self.in_order {
+            self.anomalies.extend(order::check(&self.history, &disks()));
+        }
         let reader_of = |partition: i32| self.cluster.reader_of(partition);
         let attribution =
             Attribution::new(&self.events, TOPIC, &self.cluster.assignment, &reader_of);

@@ -1,7 +1,7 @@
 //! Checkers: what must hold of a run, one property a file.
 //!
 //! - [`min_isr`] an invariant over facts: nothing is promised below `min.insync.replicas`
-//! - [`order`] an invariant over appends: one request in flight keeps the order
+//! - [`order`] one request in flight keeps the order of a producer's messages
 //! - [`log_matching`] an invariant: logs are equal up to the smaller high watermark
 //! - [`truncation`] an invariant: no truncation below the point where follower and leader agree
 //! - [`shadow`] the logs as the facts tell, which both compare
