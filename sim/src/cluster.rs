@@ -4,12 +4,13 @@
 //! has its first replica on broker p mod n + 1 and the others behind it.
 
 use crate::application::{Parameters, registry};
-use crate::check::verdict::FinalPartition;
+use crate::check::verdict::{FinalPartition, messages_in};
+use crate::event::MessageId;
 use crate::kernel::disk::SimDisk;
 use crate::kernel::{Kernel, MachineId};
 use crate::node::Node;
 use crate::spec::RunSpec;
-use crate::world::{ApplicationId, ApplicationSpec, World};
+use crate::world::{ApplicationId, ApplicationSpec, Companion, World};
 use bytes::Bytes;
 use everyack_broker::broker::Broker;
 use everyack_broker::bug::Bug;
@@ -20,17 +21,25 @@ use everyack_broker::group::{OFFSETS_TOPIC, partition_for};
 use everyack_broker::ids::*;
 use everyack_broker::log::PartitionLog;
 use everyack_broker::replica::Partition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// The id of the topic under test.
 pub const TOPIC: TopicId = TopicId(0x00e7_e17a_c700_0001);
 /// The id of `__consumer_offsets`.
 const OFFSETS: TopicId = TopicId(0x00e7_e17a_c700_0002);
-/// The id of a topic by its name: there is one beside the internal ones.
+/// The id of the topic for records on which a handler threw, where the application has one. It has one
+/// partition and the replicas and settings of the topic under test.
+pub const DEAD_LETTERS: TopicId = TopicId(0x00e7_e17a_c700_0003);
+/// Name of the topic for dead letters behind that of the topic under test.
+const DEAD_LETTERS_SUFFIX: &str = ".DLT";
+
+/// The id of a topic by its name.
 pub fn topic_id(name: &str) -> TopicId {
     if name == OFFSETS_TOPIC {
         OFFSETS
+    } else if name.ends_with(DEAD_LETTERS_SUFFIX) {
+        DEAD_LETTERS
     } else {
         TOPIC
     }
@@ -60,6 +69,8 @@ pub struct Cluster {
     config: BrokerConfig,
     offsets_partitions: i32,
     offsets_replicas: usize,
+    /// Name of the topic for dead letters, if there is one.
+    dead_letter_topic: Option<TopicName>,
     bug: Option<Bug>,
 }
 
@@ -107,6 +118,9 @@ impl Cluster {
                 .collect(),
             group: String::new(),
             config,
+            dead_letter_topic: registry::consumer(&spec.applications.consumer)
+                .filter(|entry| entry.sends_dead_letters)
+                .map(|_| format!("{}{DEAD_LETTERS_SUFFIX}", spec.topology.topic).as_str().into()),
             bug: spec.bug,
         };
         cluster.add_applications(world, spec);
@@ -120,6 +134,7 @@ impl Cluster {
             topic: self.topic.clone(),
             partitions: spec.topology.partitions,
             consumers: spec.applications.consumers,
+            dead_letter_topic: self.dead_letter_topic.clone(),
         });
         let bug = spec.bug;
         let producer_config = ProducerConfig::from_properties(&spec.properties.producer)
@@ -139,6 +154,7 @@ impl Cluster {
                     let engine = Producer::new(config.clone(), bootstrap.clone(), bug);
                     Node::Producer(Box::new(engine))
                 }),
+                companion: None,
                 main: std::rc::Rc::new(entry.main),
             }));
         }
@@ -154,6 +170,7 @@ impl Cluster {
         for index in 0..spec.applications.consumers {
             let node = consumer_node(index);
             world.kernel().add_node(node, machine_of(node));
+            let for_letters = bootstrap.clone();
             let (config, bootstrap) = (consumer_config.clone(), bootstrap.clone());
             self.consumers.push(world.add_application(ApplicationSpec {
                 name: format!("consumer {index}"),
@@ -163,6 +180,18 @@ impl Cluster {
                 engine: Box::new(move || {
                     let engine = Consumer::new(config.clone(), bootstrap.clone(), bug);
                     Node::Consumer(Box::new(engine))
+                }),
+                companion: entry.sends_dead_letters.then(|| {
+                    let node = dead_letter_node(index);
+                    world.kernel().add_node(node, machine_of(node));
+                    let (config, bootstrap) = (producer_config.clone(), for_letters);
+                    Companion {
+                        node,
+                        engine: Box::new(move || {
+                            let engine = Producer::new(config.clone(), bootstrap.clone(), bug);
+                            Node::Producer(Box::new(engine))
+                        }),
+                    }
                 }),
                 main: std::rc::Rc::new(entry.main),
             }));
@@ -179,7 +208,7 @@ impl Cluster {
     pub fn new_controller(&self, spec: &RunSpec) -> Node {
         let configs =
             |p: &crate::spec::Properties| p.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        let topics = vec![
+        let mut topics = vec![
             TopicSpec {
                 name: self.topic.clone(),
                 id: TOPIC,
@@ -197,6 +226,14 @@ impl Cluster {
                 configs: Vec::new(),
             },
         ];
+        if let Some(name) = &self.dead_letter_topic {
+            topics.push(TopicSpec {
+                name: name.clone(),
+                id: DEAD_LETTERS,
+                assignment: assign(&self.brokers, 1, self.assignment[0].len()),
+                configs: configs(&spec.properties.topic),
+            });
+        }
         let controller = Controller::new(self.config.clone(), topics, self.bug);
         Node::Controller(Box::new(controller))
     }
@@ -243,7 +280,8 @@ impl Cluster {
             partitions += 1;
             state.leader != NO_BROKER && state.isr.len() == state.replicas.len()
         });
-        let expected = self.assignment.len() + self.offsets_partitions as usize;
+        let dead_letters = usize::from(self.dead_letter_topic.is_some());
+        let expected = self.assignment.len() + self.offsets_partitions as usize + dead_letters;
         partitions == expected
             && in_sync
             && self.brokers.iter().all(|b| {
@@ -385,6 +423,37 @@ impl Cluster {
         position.or_else(|| self.committed(kernel, partition))
     }
 
+    /// Whether no dead letter is on its way.
+    pub fn are_dead_letters_answered(&self, kernel: &Kernel<Node>) -> bool {
+        self.dead_letter_topic.is_none()
+            || (0..self.consumers.len() as u32).all(|index| {
+                let process = kernel.process(dead_letter_node(index));
+                process
+                    .and_then(Node::producer)
+                    .is_none_or(|p| p.pending() == 0)
+            })
+    }
+
+    /// The dead letters that their topic has, as the leader's log file says.
+    pub fn kept_dead_letters(&self, kernel: &Kernel<Node>) -> BTreeSet<MessageId> {
+        let id = TopicPartition::new(DEAD_LETTERS, 0);
+        let leader = self
+            .image(kernel)
+            .partition(id)
+            .map_or(NO_BROKER, |p| p.leader);
+        let Some(topic) = self
+            .dead_letter_topic
+            .as_ref()
+            .filter(|_| leader != NO_BROKER)
+        else {
+            return BTreeSet::new();
+        };
+        let disk = kernel.disk(machine_of(NodeId::of_broker(leader)));
+        let content = disk.content(&PartitionLog::file_name(&format!("{topic}-0"), 0));
+        let letters = messages_in(&Bytes::copy_from_slice(content.unwrap_or_default()));
+        letters.into_iter().map(|(message, _)| message).collect()
+    }
+
     fn committed(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {
         let shard = partition_for(&self.group, self.offsets_partitions);
         let id = TopicPartition::new(OFFSETS, shard);
@@ -403,6 +472,11 @@ impl Cluster {
 /// The machine that a node runs on.
 pub fn machine_of(node: NodeId) -> MachineId {
     MachineId(node.0)
+}
+
+/// The node of the second client of a consumer application, a producer for dead letters.
+pub fn dead_letter_node(index: u32) -> NodeId {
+    NodeId(NodeId::FIRST_CLIENT + 750 + index)
 }
 
 /// The node of a consumer application.

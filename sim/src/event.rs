@@ -161,13 +161,17 @@ pub enum ClientEvent {
         offset: i64,
     },
     /// The application handed a record on which its handler had thrown to its producer, for a
-    /// dead-letter topic. Once that was acknowledged the record counts as processed.
+    /// dead-letter topic.
     DeadLetterSent {
         /// Which message.
         message: MessageId,
         /// Offset it was read at.
         offset: i64,
     },
+    /// A dead letter was acknowledged: whether its topic keeps it, the end of the run says.
+    DeadLettered(MessageId),
+    /// The producer was told that a dead letter failed: its text.
+    DeadLetterFailed(MessageId, String),
     /// commitSync returned.
     CommitDone,
     /// commitSync threw: its text.

@@ -53,8 +53,17 @@ pub struct Message {
     pub appends: SmallVec<[AppendedAt; 1]>,
     /// Times that it was processed.
     pub processed: u32,
+    /// Its handler threw, and its dead letter was acknowledged.
+    pub dead_lettered: bool,
     /// Offsets at which a poll returned it, with the time.
     pub delivered: SmallVec<[(Nanos, Offset); 1]>,
+}
+
+impl Message {
+    /// Whether an application has done with it what it does with such a message.
+    fn is_handled(&self) -> bool {
+        self.processed > 0 || self.dead_lettered
+    }
 }
 
 /// All messages of a run.
@@ -124,7 +133,7 @@ impl History {
         self.messages.iter().flatten()
     }
 
-    /// Whether every acknowledged message was processed.
+    /// Whether every acknowledged message was processed, or is an acknowledged dead letter.
     pub fn all_acked_are_processed(&self) -> bool {
         self.unprocessed_acks == 0
     }
@@ -170,6 +179,7 @@ impl History {
                 self.close_gap(at);
             }
             ClientEvent::Processed { message, .. } => self.processed(*message),
+            ClientEvent::DeadLettered(message) => self.dead_lettered(*message),
             ClientEvent::Delivered { message, offset } => {
                 let (message, offset) = (*message, *offset);
                 self.get_mut(message).delivered.push((at, offset));
@@ -191,6 +201,7 @@ impl History {
             arrived: None,
             appends: SmallVec::new(),
             processed: 0,
+            dead_lettered: false,
             delivered: SmallVec::new(),
         });
         self.unanswered += 1;
@@ -207,7 +218,7 @@ impl History {
         );
         message.outcome = SendOutcome::Acked { at, offset };
         let latency = (at - message.sent_at) / 1_000;
-        let unprocessed = message.processed == 0;
+        let unprocessed = !message.is_handled();
         self.unanswered -= 1;
         self.unprocessed_acks += u64::from(unprocessed);
         self.ack_us.push(u32::try_from(latency).unwrap_or(u32::MAX));
@@ -227,13 +238,11 @@ impl History {
     }
 
     fn processed(&mut self, id: MessageId) {
+        self.handled(id);
         let message = self.get_mut(id);
         message.processed += 1;
         if message.processed > 1 {
             return;
-        }
-        if matches!(message.outcome, SendOutcome::Acked { .. }) {
-            self.unprocessed_acks -= 1;
         }
         let newest = self
             .newest_processed
@@ -244,6 +253,18 @@ impl History {
         } else {
             *newest = id.sequence;
         }
+    }
+
+    fn dead_lettered(&mut self, id: MessageId) {
+        self.handled(id);
+        self.get_mut(id).dead_lettered = true;
+    }
+
+    /// It is about to be.
+    fn handled(&mut self, id: MessageId) {
+        let message = self.get(id);
+        let waits = matches!(message.outcome, SendOutcome::Acked { .. }) && !message.is_handled();
+        self.unprocessed_acks -= u64::from(waits);
     }
 
     /// A request that carries this message has reached a broker's process.
@@ -287,6 +308,22 @@ mod tests {
         history.record(7_000, &processed);
         assert!(history.all_acked_are_processed());
         assert_eq!(history.messages().next().unwrap().processed, 2);
+    }
+
+    #[test]
+    fn an_acknowledged_dead_letter_is_waited_for_no_longer() {
+        let mut history = History::new(1);
+        for (sequence, offset) in [(0, 7), (1, 8)] {
+            history.record(0, &ClientEvent::Sent(id(sequence)));
+            history.record(1, &ClientEvent::Acked(id(sequence), offset));
+        }
+        history.record(2, &ClientEvent::DeadLetterFailed(id(0), "timeout".into()));
+        history.record(2, &ClientEvent::DeadLettered(id(1)));
+        assert!(!history.all_acked_are_processed());
+        history.record(3, &ClientEvent::DeadLettered(id(0)));
+        history.record(4, &ClientEvent::DeadLettered(id(0)));
+        assert!(history.all_acked_are_processed());
+        assert_eq!(history.times_processed(id(0)), 0);
     }
 
     #[test]

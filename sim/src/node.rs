@@ -46,6 +46,14 @@ impl Node {
         }
     }
 
+    /// The producer's engine, if it is one.
+    pub fn producer(&self) -> Option<&Producer> {
+        match self {
+            Node::Producer(producer) => Some(producer),
+            _ => None,
+        }
+    }
+
     /// The consumer's engine, if it is one.
     pub fn consumer(&self) -> Option<&Consumer> {
         match self {

@@ -120,7 +120,8 @@ impl<'a> Run<'a> {
         }
         kernel.watch_sends(|frame| match frame {
             Frame::Request(_, Request::Produce(produce)) => {
-                let mut partitions = produce.topics.iter().flat_map(|(_, ps)| ps);
+                let topic = produce.topics.iter().filter(|(id, _)| *id == TOPIC);
+                let mut partitions = topic.flat_map(|(_, ps)| ps);
                 partitions.any(|p| p.partition == 0)
             }
             _ => false,
@@ -418,6 +419,7 @@ impl<'a> Run<'a> {
         let quiet = self.cluster.is_healthy(&kernel)
             && self.cluster.is_replicated(&kernel)
             && self.cluster.is_read_to_the_end(&kernel)
+            && self.cluster.are_dead_letters_answered(&kernel)
             && !self.injector.is_anything_in_hand();
         // Twice in a row, so that what is under way between two processes is seen as well.
         self.quiet_ticks = if quiet { self.quiet_ticks + 1 } else { 0 };
@@ -429,7 +431,8 @@ impl<'a> Run<'a> {
     fn judge(mut self, outcome: Outcome) -> RunResult {
         let kernel = self.world.kernel();
         let disks = || self.cluster.final_partitions(&kernel);
-        let (messages, broken) = judge(&self.history, disks);
+        let dead_letters = || self.cluster.kept_dead_letters(&kernel);
+        let (messages, broken) = judge(&self.history, disks, dead_letters);
         if self.in_order {
             self.anomalies.extend(order::check(&self.history, &disks()));
         }

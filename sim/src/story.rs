@@ -1,6 +1,6 @@
 //! What mattered in a run, in order, in words.
 
-use crate::cluster::{Cluster, TOPIC, consumer_node};
+use crate::cluster::{Cluster, DEAD_LETTERS, TOPIC, consumer_node, dead_letter_node};
 use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
 use crate::fault::DiskOperation;
 use crate::result::StoryLine;
@@ -30,17 +30,23 @@ impl Names {
         match node.0.checked_sub(NodeId::FIRST_CLIENT) {
             None => node.to_string(),
             Some(n) if node < consumer_node(0) => format!("producer {n}"),
+            Some(_) if node >= dead_letter_node(0) => {
+                format!(
+                    "dead letters of consumer {}",
+                    node.0 - dead_letter_node(0).0
+                )
+            }
             Some(_) => format!("consumer {}", node.0 - consumer_node(0).0),
         }
     }
 
     fn partition(&self, id: TopicPartition) -> String {
-        let topic = if id.topic == TOPIC {
-            &self.topic
-        } else {
-            "__consumer_offsets"
-        };
-        format!("{topic}-{}", id.partition)
+        let partition = id.partition;
+        match id.topic {
+            TOPIC => format!("{}-{partition}", self.topic),
+            DEAD_LETTERS => format!("{}.DLT-{partition}", self.topic),
+            _ => format!("__consumer_offsets-{partition}"),
+        }
     }
 }
 
@@ -130,7 +136,15 @@ fn sentence(event: &Event, names: &Names) -> Option<String> {
                 "sends the record at offset {offset} of partition {} to the dead letters",
                 message.partition
             )),
-            ClientEvent::CommitFailed(why) => Some(format!("commitSync threw {why}")),
+            ClientEvent::DeadLettered(message) => Some(format!(
+                "its dead letter of message {} of producer {} is acknowledged",
+                message.sequence, message.producer
+            )),
+            ClientEvent::DeadLetterFailed(message, why) => Some(format!(
+                "its dead letter of message {} of producer {} failed ({why})",
+                message.sequence, message.producer
+            )),
+            ClientEvent::CommitFailed(why) => Some(format!("a commit failed with {why}")),
             ClientEvent::PollFailed(why) => Some(format!("poll threw {why}")),
             ClientEvent::PositionsFixed => Some("has a position on each partition".into()),
             ClientEvent::ProducerFinished => Some("knows the fate of all its messages".into()),

@@ -56,8 +56,18 @@ pub struct ApplicationSpec<P> {
     pub parameters: Rc<Parameters>,
     /// Makes a new engine for each start.
     pub engine: Box<dyn Fn() -> P>,
+    /// A second client of the same process, on a node of its own: it starts and ends with the first.
+    pub companion: Option<Companion<P>>,
     /// Its code.
     pub main: Main,
+}
+
+/// See [`ApplicationSpec::companion`].
+pub struct Companion<P> {
+    /// The node of its engine.
+    pub node: NodeId,
+    /// Makes a new engine for each start.
+    pub engine: Box<dyn Fn() -> P>,
 }
 
 struct ApplicationState<P> {
@@ -224,6 +234,7 @@ impl<P: Process + 'static> World<P> {
                 application,
                 node,
                 incarnation: started.incarnation,
+                companion: started.spec.companion.as_ref().map(|c| c.node),
             };
             let context = Context::new(
                 Rc::new(self.clone()),
@@ -240,7 +251,12 @@ impl<P: Process + 'static> World<P> {
                 started.host_node,
             );
             let engine = (started.spec.engine)();
+            let companion = started.spec.companion.as_ref();
+            let companion = companion.map(|c| (c.node, (c.engine)()));
             state.kernel.start(node, engine);
+            if let Some((node, engine)) = companion {
+                state.kernel.start(node, engine);
+            }
             state.answer_all();
             state.awaken(application);
             parts
@@ -400,7 +416,11 @@ impl<P: Process> State<P> {
         let ended = &mut self.applications[application.0];
         ended.alive = false;
         let node = ended.spec.node;
+        let companion = ended.spec.companion.as_ref().map(|c| c.node);
         self.kernel.kill(node);
+        if let Some(companion) = companion {
+            self.kernel.kill(companion);
+        }
         self.calls.forget(application);
         self.sleepers
             .retain(|_, sleeper| sleeper.application != application);
@@ -546,6 +566,10 @@ impl About {
     fn told(&self, reply: &Reply) -> Option<ClientEvent> {
         match (self, reply) {
             (About::Send(Some(message)), Reply::Sent(outcome)) => Some(sent(*message, outcome)),
+            (About::DeadLetter(Some(message)), Reply::Sent(outcome)) => Some(match outcome {
+                Ok(_) => ClientEvent::DeadLettered(*message),
+                Err(error) => ClientEvent::DeadLetterFailed(*message, error.to_string()),
+            }),
             (About::Poll, Reply::Records(records)) if !records.is_empty() => {
                 Some(ClientEvent::Polled(records.len() as u32))
             }

@@ -2,8 +2,9 @@
 
 use everyack_broker::bug::Bug;
 use everyack_broker::env::Stream;
-use everyack_sim::fault::{DrawContext, Family, Timeouts, draw};
-use everyack_sim::result::{Outcome, RunResult};
+use everyack_sim::fault::{DrawContext, Family, Fault, Timeouts, Trigger, What, When, Whom, draw};
+use everyack_sim::mechanism::Mechanism;
+use everyack_sim::result::{MessageCounts, Outcome, RunResult};
 use everyack_sim::run::run;
 use everyack_sim::spec::*;
 
@@ -37,6 +38,7 @@ fn properties() -> PropertyFiles {
             ("socket.connection.setup.timeout.max.ms", "3000"),
         ]),
         consumer: map(&[
+            ("group.id", "group"),
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "earliest"),
             ("auto.commit.interval.ms", "1000"),
@@ -133,4 +135,124 @@ fn one_request_in_flight_keeps_the_order_and_the_planted_bug_does_not() {
     let found = anomalies(Some(Bug::ReorderInflight1));
     assert!(found.len() >= 3, "{found:?}");
     assert!(found.iter().all(|check| check == "order"), "{found:?}");
+}
+
+/// Runs an application under a family; its messages by verdict summed over the seeds, and the
+/// mechanisms of what was lost.
+fn sum(
+    family: Family,
+    consumer: &str,
+    properties: &PropertyFiles,
+    seeds: u64,
+) -> (MessageCounts, Vec<Mechanism>) {
+    let mut sum = MessageCounts::default();
+    let mut mechanisms = Vec::new();
+    for seed in 0..seeds {
+        let result = finished(&spec(family, consumer, properties.clone(), seed));
+        assert_eq!(result.anomalies, [], "{consumer} {seed}");
+        let counts = result.messages;
+        sum.acked += counts.acked;
+        sum.consumed += counts.consumed;
+        sum.skipped += counts.skipped;
+        sum.lost += counts.lost + counts.lost_on_disk;
+        sum.hidden += counts.hidden;
+        for loss in result.losses {
+            mechanisms.push(loss.mechanism.expect("every loss has a mechanism"));
+        }
+    }
+    mechanisms.sort_unstable();
+    mechanisms.dedup();
+    (sum, mechanisms)
+}
+
+#[test]
+fn whoever_commits_what_it_has_processed_skips_nothing_when_it_is_killed() {
+    for consumer in [
+        "commit-explicit-offsets",
+        "commit-explicit-offsets-with-epoch",
+        "commit-async",
+    ] {
+        let (sum, _) = sum(Family::ConsumerCrash, consumer, &properties(), 6);
+        assert!(sum.acked > 2_000, "{consumer}: {sum:?}");
+        assert_eq!(sum.consumed, sum.acked, "{consumer}: {sum:?}");
+    }
+}
+
+#[test]
+fn an_exception_is_survived_by_trying_again_and_by_a_dead_letter_that_is_awaited() {
+    for consumer in ["retry-on-exception", "dead-letter"] {
+        let (sum, _) = sum(Family::ProcessingException, consumer, &properties(), 6);
+        assert_eq!(sum.consumed, sum.acked, "{consumer}: {sum:?}");
+    }
+}
+
+#[test]
+fn c20_a_record_that_is_passed_over_after_an_exception_is_skipped() {
+    let family = Family::ProcessingException;
+    let (sum, mechanisms) = sum(family, "skip-on-exception", &properties(), 6);
+    assert!(sum.skipped > 0, "{sum:?}");
+    assert_eq!(sum.consumed + sum.skipped, sum.acked, "{sum:?}");
+    assert_eq!(mechanisms, [Mechanism::C20]);
+}
+
+/// A handler that throws on three records, each once; its consumer is killed right after the commit that
+/// follows, and comes back.
+fn killed_behind_an_exception(consumer: &str) -> RunSpec {
+    let mut properties = properties();
+    // Long enough for the commit to overtake the dead letter.
+    properties.producer.extend(map(&[("linger.ms", "5000")]));
+    let mut spec = spec(Family::ProcessingException, consumer, properties, 1);
+    let throws = What::FailProcessing {
+        records: 3,
+        times: 1,
+    };
+    let polled = When::After {
+        event: Trigger::Polled,
+        nth: 1,
+        delay_us: 0,
+    };
+    let committed = When::Then {
+        fault: 0,
+        event: Trigger::Committed,
+        nth: 1,
+        delay_us: 500,
+    };
+    let (reader, for_ms) = (Whom::Consumer(0), 2_000);
+    spec.plan.faults = vec![
+        Fault::new(polled, throws, reader, for_ms),
+        Fault::new(committed, What::Crash, reader, for_ms),
+    ];
+    spec
+}
+
+#[test]
+fn c21_a_dead_letter_that_nobody_waits_for_dies_with_the_process() {
+    let result = finished(&killed_behind_an_exception("dead-letter-unawaited"));
+    assert!(result.messages.skipped > 0, "{:?}", result.messages);
+    let mechanisms: Vec<_> = result.losses.iter().map(|loss| loss.mechanism).collect();
+    assert!(
+        mechanisms.iter().all(|m| *m == Some(Mechanism::C21)),
+        "{mechanisms:?}"
+    );
+    let result = finished(&killed_behind_an_exception("dead-letter"));
+    assert_eq!(result.messages.broken(), 0, "{:?}", result.messages);
+}
+
+#[test]
+fn c02_and_c05_leaving_the_loop_and_committing_the_position_skips_the_rest_of_the_batch() {
+    let family = Family::ProcessingException;
+    let mut auto = properties();
+    auto.consumer
+        .insert("enable.auto.commit".into(), "true".into());
+    for (consumer, files) in [
+        ("close-on-exception", auto),
+        ("commit-on-exception", properties()),
+    ] {
+        let (skips, _) = sum(family, consumer, &files, 6);
+        assert!(skips.skipped > 0, "{consumer}: {skips:?}");
+        assert_eq!(skips.consumed + skips.skipped, skips.acked, "{consumer}");
+    }
+    // Without auto-commit close() commits nothing: everything is read again.
+    let (again, _) = sum(family, "close-on-exception", &properties(), 2);
+    assert_eq!(again.skipped, 0);
 }

@@ -53,6 +53,10 @@ impl ProducerClient {
     /// the send's fate to await.
     pub async fn send(&self, record: ProducerRecord) -> Delivery {
         let about = About::Send(MessageId::from_value(&record.value));
+        self.send_about(record, about).await
+    }
+
+    pub(super) async fn send_about(&self, record: ProducerRecord, about: About) -> Delivery {
         let call = self.context.call(Call::Send(record), about).await;
         if let Ok(call) = call {
             self.context.accepted(call).await;

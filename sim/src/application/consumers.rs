@@ -5,7 +5,8 @@
 //! event at the client's boundary is the log line.
 
 use super::{ConsumerClient, Context};
-use everyack_broker::client::{ClientError, ConsumerRecord};
+use everyack_broker::client::{ClientError, ConsumerRecord, TopicPartitionOffset};
+use everyack_broker::ids::NO_EPOCH;
 use std::time::Duration;
 
 /// The guide's `poll(Duration.ofMillis(100))`.
@@ -53,6 +54,144 @@ pub(super) async fn auto_commit(context: Context) -> Result<(), ClientError> {
     }
 }
 
+/// Whether a committed offset carries the leader epoch of its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WithEpoch {
+    /// `new OffsetAndMetadata(offset)`.
+    No,
+    /// `new OffsetAndMetadata(offset, record.leaderEpoch(), "")`.
+    Yes,
+}
+
+/// Poll, process every record, then commitSync(Map): of each partition the offset behind the last
+/// record that was processed.
+pub(super) async fn commit_explicit_offsets(
+    context: Context,
+    with_epoch: WithEpoch,
+) -> Result<(), ClientError> {
+    let consumer = assigned_consumer(&context).await?;
+    loop {
+        let mut processed = Vec::new();
+        for record in &poll(&context, &consumer).await? {
+            context.process(record).await;
+            note(&mut processed, record, with_epoch);
+        }
+        if !processed.is_empty() {
+            go_on(consumer.commit_sync_offsets(processed).await)?;
+        }
+    }
+}
+
+/// The same with commitAsync(Map), whose callback only logs: what fails is made good by a later commit.
+pub(super) async fn commit_async(context: Context) -> Result<(), ClientError> {
+    let consumer = assigned_consumer(&context).await?;
+    loop {
+        let mut processed = Vec::new();
+        for record in &poll(&context, &consumer).await? {
+            context.process(record).await;
+            note(&mut processed, record, WithEpoch::Yes);
+        }
+        if !processed.is_empty() {
+            go_on(consumer.commit_async(processed).await.map(drop))?;
+        }
+    }
+}
+
+/// The offset behind a processed record, in place of an earlier one of its partition.
+fn note(processed: &mut Vec<TopicPartitionOffset>, record: &ConsumerRecord, with_epoch: WithEpoch) {
+    let known = processed
+        .iter_mut()
+        .find(|p| p.partition == record.partition && p.topic == record.topic);
+    let leader_epoch = match with_epoch {
+        WithEpoch::Yes => record.leader_epoch,
+        WithEpoch::No => NO_EPOCH,
+    };
+    let offset = record.offset + 1;
+    match known {
+        Some(known) => (known.offset, known.leader_epoch) = (offset, leader_epoch),
+        None => processed.push(TopicPartitionOffset {
+            topic: record.topic.clone(),
+            partition: record.partition,
+            offset,
+            leader_epoch,
+        }),
+    }
+}
+
+/// What is done with a record on which the handler throws, before the application goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnException {
+    /// Nothing.
+    Skip,
+    /// It is sent to the dead-letter topic.
+    SendDeadLetter,
+    /// It is sent there, again and again until that succeeds.
+    AwaitDeadLetter,
+}
+
+/// Poll, process every record, commitSync(); a record on which the handler throws does not stop it.
+pub(super) async fn on_exception(context: Context, what: OnException) -> Result<(), ClientError> {
+    let consumer = assigned_consumer(&context).await?;
+    loop {
+        let records = poll(&context, &consumer).await?;
+        for record in &records {
+            if context.try_process(record).await.is_ok() {
+                continue;
+            }
+            match what {
+                OnException::Skip => {}
+                OnException::SendDeadLetter => drop(context.send_dead_letter(record).await),
+                OnException::AwaitDeadLetter => {
+                    while let Err(error) = context.send_dead_letter(record).await.await {
+                        if is_fatal(&error) {
+                            return Err(error);
+                        }
+                        context.sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+        if !records.is_empty() {
+            commit(&consumer).await?;
+        }
+    }
+}
+
+/// What stands in the `finally` around the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnTheWayOut {
+    /// `consumer.close()`.
+    Close,
+    /// `consumer.commitSync(); consumer.close()`.
+    CommitAndClose,
+}
+
+/// Poll, process every record, commitSync() unless auto-commit does; an exception of the handler leaves
+/// the loop, and the process with it. A supervisor starts it again.
+pub(super) async fn leave_on_exception(
+    context: Context,
+    on_the_way_out: OnTheWayOut,
+) -> Result<(), ClientError> {
+    let consumer = assigned_consumer(&context).await?;
+    loop {
+        let records = poll(&context, &consumer).await?;
+        for record in &records {
+            if context.try_process(record).await.is_ok() {
+                continue;
+            }
+            if on_the_way_out == OnTheWayOut::CommitAndClose {
+                commit(&consumer).await?;
+            }
+            consumer.close().await?;
+            // The process ends with an error, whatever it is called.
+            return Err(ClientError::Closed);
+        }
+        if !records.is_empty() && on_the_way_out == OnTheWayOut::CommitAndClose {
+            commit(&consumer).await?;
+        }
+    }
+}
+
 /// The application's consumer with its partitions assigned, and a position on each.
 async fn assigned_consumer(context: &Context) -> Result<ConsumerClient, ClientError> {
     let consumer = context.consumer();
@@ -81,7 +220,12 @@ async fn poll(
 
 /// A commit that failed is not repeated: the next round commits a later position.
 async fn commit(consumer: &ConsumerClient) -> Result<(), ClientError> {
-    match consumer.commit_sync().await {
+    go_on(consumer.commit_sync().await)
+}
+
+/// An exception is logged, unless the same client will throw it again and again.
+fn go_on(outcome: Result<(), ClientError>) -> Result<(), ClientError> {
+    match outcome {
         Err(error) if is_fatal(&error) => Err(error),
         _ => Ok(()),
     }

@@ -45,6 +45,8 @@ pub struct Parameters {
     pub partitions: i32,
     /// Consumers that share them.
     pub consumers: u32,
+    /// Where records go on which the handler threw, for applications that send them there.
+    pub dead_letter_topic: Option<TopicName>,
 }
 
 /// Pause before a handler that threw is tried again.
@@ -60,6 +62,8 @@ pub(crate) struct Caller {
     pub application: ApplicationId,
     pub node: NodeId,
     pub incarnation: u32,
+    /// The node of the second client of its process.
+    pub companion: Option<NodeId>,
 }
 
 /// What a call is about, for the events that its answer makes.
@@ -67,6 +71,8 @@ pub(crate) struct Caller {
 pub(crate) enum About {
     /// A send, of a message with an identity if it has one.
     Send(Option<MessageId>),
+    /// The send of a record on which the handler threw.
+    DeadLetter(Option<MessageId>),
     Poll,
     Commit,
     Positions,
@@ -211,6 +217,32 @@ impl Context {
         }
         self.emit(ClientEvent::Processed { message, offset });
         Ok(())
+    }
+
+    /// Hands a record on which the handler threw to the producer of this process, for the dead-letter
+    /// topic: key and value as they are, to be awaited or not.
+    ///
+    /// # Panics
+    /// In an application that the registry does not know to send dead letters.
+    pub async fn send_dead_letter(&self, record: &ConsumerRecord) -> Delivery {
+        let topic = self.parameters.dead_letter_topic.clone();
+        let message = MessageId::from_value(&record.value);
+        if let Some(message) = message {
+            let offset = record.offset;
+            self.emit(ClientEvent::DeadLetterSent { message, offset });
+        }
+        let letter = ProducerRecord {
+            topic: topic.expect("a topic for dead letters"),
+            partition: None,
+            key: record.key.clone(),
+            value: record.value.clone(),
+        };
+        let mut context = self.clone();
+        let companion = self.caller.companion;
+        context.caller.node = companion.expect("a producer for dead letters");
+        ProducerClient::new(context)
+            .send_about(letter, About::DeadLetter(message))
+            .await
     }
 
     /// Puts an event of this application into the world's stream.

@@ -47,6 +47,7 @@ impl Tale {
                 arrived: None,
                 appends: Default::default(),
                 processed: 0,
+                dead_lettered: false,
                 delivered: Default::default(),
             },
         }

@@ -1,7 +1,8 @@
 //! What became of each message: the verdicts, from the history and from what the disks hold at the
 //! end of the run.
 //!
-//! A message counts as consumed once an application has processed it. Whether one that was not is
+//! A message counts as consumed once an application has processed it, or where its handler threw, its
+//! dead letter was acknowledged and the dead-letter topic still has it at the end. Whether one that was not is
 //! lost, lost on disk, skipped or hidden, is read off the replicas' log files themselves, also where
 //! the replica's process is down: nothing here asks a broker what it believes but for the leader's
 //! identity and its high watermark.
@@ -12,7 +13,7 @@ use crate::result::{LossVerdict, MessageCounts};
 use bytes::Bytes;
 use everyack_broker::ids::*;
 use everyack_broker::log::{batches, records};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A partition as it stands at the end of a run.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,7 @@ pub struct Broken {
 pub fn judge(
     history: &History,
     partitions: impl FnOnce() -> BTreeMap<i32, FinalPartition>,
+    dead_letters: impl FnOnce() -> BTreeSet<MessageId>,
 ) -> (MessageCounts, Vec<Broken>) {
     let mut counts = MessageCounts {
         reordered: history.reordered(),
@@ -66,6 +68,11 @@ pub fn judge(
                 }
             }
         }
+    }
+    if missing.iter().any(|message| message.dead_lettered) {
+        let kept = dead_letters();
+        missing.retain(|message| !message.dead_lettered || !kept.contains(&message.id));
+        counts.consumed = counts.acked - missing.len() as u64;
     }
     if missing.is_empty() {
         return (counts, Vec::new());
@@ -191,6 +198,15 @@ mod tests {
         history
     }
 
+    fn judge_with(
+        history: &History,
+        partition: FinalPartition,
+        dead_letters: &[u32],
+    ) -> (MessageCounts, Vec<Broken>) {
+        let dead_letters = || dead_letters.iter().map(|sequence| id(*sequence)).collect();
+        judge(history, || BTreeMap::from([(0, partition)]), dead_letters)
+    }
+
     fn verdict_of(leader: &[u32], follower: &[u32], position: i64) -> LossVerdict {
         let partition = FinalPartition {
             leader: 1,
@@ -198,7 +214,7 @@ mod tests {
             logs: BTreeMap::from([(1, log_of(leader)), (2, log_of(follower))]),
             position: Some(position),
         };
-        let (counts, broken) = judge(&acked(&[0]), || BTreeMap::from([(0, partition)]));
+        let (counts, broken) = judge_with(&acked(&[0]), partition, &[]);
         assert_eq!((counts.acked, counts.broken()), (1, 1));
         broken[0].verdict
     }
@@ -223,8 +239,36 @@ mod tests {
             leader: 1,
             ..FinalPartition::default()
         };
-        let (counts, broken) = judge(&history, || BTreeMap::from([(0, partition)]));
+        let (counts, broken) = judge_with(&history, partition, &[]);
         assert_eq!((counts.consumed, broken.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_dead_letter_counts_only_where_it_was_acknowledged_and_is_kept() {
+        let partition = || FinalPartition {
+            leader: 1,
+            logs: BTreeMap::from([(1, log_of(&[0]))]),
+            position: Some(1),
+            ..FinalPartition::default()
+        };
+        let mut history = acked(&[0]);
+        let (counts, _) = judge_with(&history, partition(), &[0]);
+        assert_eq!(
+            (counts.consumed, counts.skipped),
+            (0, 1),
+            "nobody was told so"
+        );
+        history.record(2, &ClientEvent::DeadLettered(id(0)));
+        let (counts, broken) = judge_with(&history, partition(), &[]);
+        assert_eq!(
+            (counts.consumed, counts.skipped),
+            (0, 1),
+            "its topic lost it"
+        );
+        assert_eq!(broken[0].verdict, LossVerdict::Skipped);
+        let (counts, broken) = judge_with(&history, partition(), &[0]);
+        assert_eq!((counts.consumed, counts.skipped), (1, 0));
+        assert!(broken.is_empty());
     }
 
     #[test]

@@ -146,6 +146,7 @@ where
             },
             topic: "t".into(),
             partitions: 3,
+            dead_letter_topic: None,
             consumers: 1,
         }),
         engine: Box::new(move || Engine {
@@ -153,6 +154,7 @@ where
             fail,
             ..Engine::new(&witness)
         }),
+        companion: None,
         main: Rc::new(move |context| Box::pin(main(context))),
     }
 }
