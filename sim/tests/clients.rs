@@ -2,7 +2,9 @@
 
 use everyack_broker::bug::Bug;
 use everyack_broker::env::Stream;
-use everyack_sim::fault::{DrawContext, Family, Fault, Timeouts, Trigger, What, When, Whom, draw};
+use everyack_sim::fault::{
+    Direction, DrawContext, Family, Fault, Timeouts, Trigger, What, When, Whom, draw,
+};
 use everyack_sim::mechanism::Mechanism;
 use everyack_sim::result::{MessageCounts, Outcome, RunResult};
 use everyack_sim::run::run;
@@ -255,4 +257,89 @@ fn c02_and_c05_leaving_the_loop_and_committing_the_position_skips_the_rest_of_th
     // Without auto-commit close() commits nothing: everything is read again.
     let (again, _) = sum(family, "close-on-exception", &properties(), 2);
     assert_eq!(again.skipped, 0);
+}
+
+/// Partition 1 is read and committed from its leader alone, which then dies: a follower without these
+/// records is elected and its log grows past them while the consumer is down as well.
+fn back_after_the_log_grew(consumer: &str, policy: &str, seed: u64) -> RunSpec {
+    let mut files = properties();
+    files.broker.extend(map(&[
+        ("min.insync.replicas", "1"),
+        ("unclean.leader.election.enable", "true"),
+    ]));
+    files.producer.insert("acks".into(), "1".into());
+    let policy = policy.to_string();
+    files.consumer.insert("auto.offset.reset".into(), policy);
+    let mut spec = spec(Family::ShrunkIsrCrash, consumer, files, seed);
+    spec.workload.messages_per_producer = 600;
+    spec.workload.spread_ms = 25_000;
+    let cut = What::CutFromFollowers {
+        direction: Direction::Both,
+    };
+    let after = |fault, delay_ms| When::AfterFault { fault, delay_ms };
+    spec.plan.faults = vec![
+        Fault::new(When::AtUs(500_000), cut, Whom::LeaderOf(1), 20_000),
+        Fault::new(after(0, 8_000), What::Crash, Whom::SameAs(0), 12_000),
+        Fault::new(after(1, 0), What::Crash, Whom::Consumer(1), 8_000),
+    ];
+    spec
+}
+
+#[test]
+fn c14b_and_c15_a_commit_without_the_epoch_skips_what_a_commit_with_it_reads() {
+    use Mechanism::{C14, C15};
+    for (policy, causes) in [("latest", &[C14, C15][..]), ("earliest", &[C15])] {
+        let mut skipped_by: Vec<Mechanism> = Vec::new();
+        for seed in 0..4 {
+            for with_epoch in [
+                "commit-after-processing",
+                "commit-explicit-offsets-with-epoch",
+            ] {
+                let result = finished(&back_after_the_log_grew(with_epoch, policy, seed));
+                let counts = result.messages;
+                assert_eq!(counts.broken(), 0, "{with_epoch}, {policy}: {counts:?}");
+            }
+            let without = "commit-explicit-offsets";
+            let result = finished(&back_after_the_log_grew(without, policy, seed));
+            let counts = result.messages;
+            assert_eq!(counts.broken(), counts.skipped, "{policy}: {counts:?}");
+            let causes = result.losses.iter().map(|loss| loss.mechanism);
+            skipped_by.extend(causes.map(|cause| cause.expect("it has one")));
+        }
+        skipped_by.sort_unstable();
+        skipped_by.dedup();
+        assert_eq!(skipped_by, causes, "{policy}");
+    }
+}
+
+fn with_max_message_bytes(bytes: &str, family: Family, seed: u64) -> RunSpec {
+    let mut files = properties();
+    let limit = ("max.message.bytes", bytes);
+    files.topic.extend(map(&[limit]));
+    // A dozen records of a partition in a batch.
+    files.producer.extend(map(&[("linger.ms", "1000")]));
+    let mut spec = spec(family, "commit-after-processing", files, seed);
+    spec.workload.spread_ms = 5_000;
+    spec
+}
+
+#[test]
+fn batches_that_a_topic_finds_too_large_are_split_and_nothing_is_lost_or_doubled() {
+    for family in [Family::None, Family::LeaderCrash, Family::ConnectionLoss] {
+        for seed in 0..3 {
+            let counts = finished(&with_max_message_bytes("400", family, seed)).messages;
+            assert_eq!(counts.consumed, 400, "{family} {seed}: {counts:?}");
+            assert_eq!(
+                (counts.acked, counts.duplicated),
+                (400, 0),
+                "{family} {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_takes_no_record_at_all_fails_every_send_and_none_is_acknowledged() {
+    let counts = finished(&with_max_message_bytes("100", Family::None, 1)).messages;
+    assert_eq!((counts.reported, counts.acked), (400, 0), "{counts:?}");
 }

@@ -63,6 +63,14 @@ fn an_undefined_epoch_end_leaves_the_choice_to_the_policy() {
 }
 
 #[test]
+fn an_undefined_epoch_end_without_policy_is_thrown() {
+    let (mut world, poll, validation) = truncated(AutoOffsetReset::None);
+    answer_epoch_end(&mut world, &validation, -1, -1);
+    let error = ClientError::LogTruncation;
+    assert_eq!(world.replies_to(poll), [Reply::Failed(error)]);
+}
+
+#[test]
 fn a_commit_without_epoch_skips_validation() {
     let mut world = start_at(config(), 120, -1);
     world.call(Call::Poll(1_000));
