@@ -343,3 +343,46 @@ fn a_topic_that_takes_no_record_at_all_fails_every_send_and_none_is_acknowledged
     let counts = finished(&with_max_message_bytes("100", Family::None, 1)).messages;
     assert_eq!((counts.reported, counts.acked), (400, 0), "{counts:?}");
 }
+
+/// The leader of partition 1 is the whole ISR when it dies with what it alone acknowledged, and a
+/// follower without it is elected. The consumer of that partition is down until then.
+fn unclean_election(idempotence: &str, seed: u64) -> RunSpec {
+    let mut spec = back_after_the_log_grew("commit-after-processing", "earliest", seed);
+    spec.properties
+        .producer
+        .extend(map(&[("acks", "all"), ("enable.idempotence", idempotence)]));
+    let down = When::AtUs(100_000);
+    spec.plan.faults[2] = Fault::new(down, What::Crash, Whom::Consumer(1), 20_000);
+    spec
+}
+
+#[test]
+fn p21_after_an_unclean_election_an_idempotent_producer_goes_on_and_tells_nobody() {
+    for seed in 0..3 {
+        let result = finished(&unclean_election("true", seed));
+        let counts = result.messages;
+        assert_eq!(
+            counts.acked, 1_200,
+            "every callback is a success: {counts:?}"
+        );
+        assert!(counts.lost > 50, "{counts:?}");
+        assert_eq!(counts.lost, counts.broken(), "{counts:?}");
+        assert_eq!((counts.duplicated, counts.reordered), (0, 0), "{counts:?}");
+        let causes = result.losses.iter().map(|loss| loss.mechanism);
+        assert!(
+            causes
+                .into_iter()
+                .all(|cause| cause == Some(Mechanism::R02))
+        );
+    }
+}
+
+#[test]
+fn p12_without_idempotence_the_same_outage_reorders_and_repeats_what_was_in_flight() {
+    let counts = (0..3).map(|seed| finished(&unclean_election("false", seed)).messages);
+    for counts in counts {
+        assert_eq!(counts.acked, 1_200, "{counts:?}");
+        assert!(counts.lost > 50 && counts.reordered > 0, "{counts:?}");
+        assert!(counts.duplicated > 0, "P13: {counts:?}");
+    }
+}
