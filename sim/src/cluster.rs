@@ -5,7 +5,6 @@
 
 use crate::application::{Parameters, registry};
 use crate::check::verdict::{FinalPartition, messages_in};
-use crate::event::MessageId;
 use crate::kernel::disk::SimDisk;
 use crate::kernel::{Kernel, MachineId};
 use crate::node::Node;
@@ -434,8 +433,8 @@ impl Cluster {
             })
     }
 
-    /// The dead letters that their topic has, as the leader's log file says.
-    pub fn kept_dead_letters(&self, kernel: &Kernel<Node>) -> BTreeSet<MessageId> {
+    /// The dead letters that their topic has, by producer and sequence, as the leader's log file says.
+    pub fn kept_dead_letters(&self, kernel: &Kernel<Node>) -> BTreeSet<(u32, u32)> {
         let id = TopicPartition::new(DEAD_LETTERS, 0);
         let leader = self
             .image(kernel)
@@ -450,8 +449,9 @@ impl Cluster {
         };
         let disk = kernel.disk(machine_of(NodeId::of_broker(leader)));
         let content = disk.content(&PartitionLog::file_name(&format!("{topic}-0"), 0));
-        let letters = messages_in(&Bytes::copy_from_slice(content.unwrap_or_default()));
-        letters.into_iter().map(|(message, _)| message).collect()
+        let letters = messages_in(&Bytes::copy_from_slice(content.unwrap_or_default()), 0);
+        let names = letters.iter().map(|(id, _)| (id.producer, id.sequence));
+        names.collect()
     }
 
     fn committed(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {

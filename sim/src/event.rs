@@ -191,11 +191,20 @@ pub struct MessageId {
     pub producer: u32,
     /// Number of the message at that producer (from 0).
     pub sequence: u32,
-    /// Partition that it is sent to.
+    /// Partition that it is sent to; [`MessageId::ANY`] in the value, and until the first append or
+    /// acknowledgement, where the partitioner chooses it.
     pub partition: i32,
 }
 
 impl MessageId {
+    /// No partition is named.
+    pub const ANY: i32 = -1;
+
+    /// The identity of a message that was met in that partition.
+    pub fn at(self, partition: i32) -> MessageId {
+        MessageId { partition, ..self }
+    }
+
     /// Length of the identity in a value.
     pub const LEN: usize = 12;
 

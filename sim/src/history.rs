@@ -217,6 +217,7 @@ impl History {
             "{id:?} is answered twice"
         );
         message.outcome = SendOutcome::Acked { at, offset };
+        message.id = id;
         let latency = (at - message.sent_at) / 1_000;
         let unprocessed = !message.is_handled();
         self.unanswered -= 1;
@@ -276,6 +277,7 @@ impl History {
     pub fn appended(&mut self, id: MessageId, append: AppendedAt) {
         let message = self.get_mut(id);
         let first = message.appends.is_empty() && message.outcome != SendOutcome::Failed;
+        message.id = id;
         message.appends.push(append);
         self.unappended -= u64::from(first);
     }

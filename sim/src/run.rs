@@ -262,9 +262,11 @@ impl<'a> Run<'a> {
                 }
             }
             Fact::ProduceArrived {
-                acks: 0, records, ..
-            } => {
-                for (id, _) in messages_in(records) {
+                partition,
+                acks: 0,
+                records,
+            } if partition.topic == TOPIC => {
+                for (id, _) in messages_in(records, partition.partition) {
                     self.history.arrived(id, event.at, event.node);
                 }
             }
@@ -290,7 +292,7 @@ impl<'a> Run<'a> {
         let content = disk.content(path).expect("the log's file");
         let from = batch.position as usize;
         let bytes = Bytes::copy_from_slice(&content[from..from + batch.size as usize]);
-        messages_in(&bytes)
+        messages_in(&bytes, partition.partition)
     }
 
     fn see_client(&mut self, event: &Event, client: &ClientEvent) {

@@ -589,7 +589,7 @@ fn delivered(reply: &Reply) -> Vec<ClientEvent> {
         return Vec::new();
     };
     let identified = records.iter().filter_map(|record| {
-        let message = MessageId::from_value(&record.value)?;
+        let message = MessageId::from_value(&record.value)?.at(record.partition);
         let offset = record.offset;
         Some(ClientEvent::Delivered { message, offset })
     });
@@ -601,7 +601,7 @@ fn sent(
     outcome: &Result<everyack_broker::client::RecordMetadata, ClientError>,
 ) -> ClientEvent {
     match outcome {
-        Ok(metadata) => ClientEvent::Acked(message, metadata.offset),
+        Ok(metadata) => ClientEvent::Acked(message.at(metadata.partition), metadata.offset),
         Err(error) => ClientEvent::SendFailed(message, error.to_string()),
     }
 }

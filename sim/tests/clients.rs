@@ -386,3 +386,48 @@ fn p12_without_idempotence_the_same_outage_reorders_and_repeats_what_was_in_flig
         assert!(counts.duplicated > 0, "P13: {counts:?}");
     }
 }
+
+fn addressed_by(producer: &str, family: Family, seed: u64) -> RunSpec {
+    let mut files = properties();
+    // The sticky partitioner moves on after a few records.
+    files.producer.extend(map(&[("batch.size", "400")]));
+    let mut spec = spec(family, "commit-after-processing", files, seed);
+    spec.applications.producer = producer.into();
+    spec
+}
+
+#[test]
+fn records_that_name_no_partition_are_accounted_for_where_the_partitioner_put_them() {
+    for producer in ["checks-results-keyed", "checks-results-unkeyed"] {
+        for family in [Family::None, Family::LeaderCrash, Family::ConsumerCrash] {
+            for seed in 0..3 {
+                let result = finished(&addressed_by(producer, family, seed));
+                let counts = result.messages;
+                assert_eq!((counts.acked, counts.consumed), (400, 400), "{counts:?}");
+                assert_eq!(counts.reordered, 0, "{producer} {family} {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_of_records_that_name_no_partition_has_a_mechanism_and_a_partition() {
+    for producer in ["checks-results-keyed", "checks-results-unkeyed"] {
+        let mut lost_of = Vec::new();
+        for seed in 0..4 {
+            let mut spec = unclean_election("true", seed);
+            spec.applications.producer = producer.into();
+            spec.properties
+                .producer
+                .insert("batch.size".into(), "400".into());
+            let result = finished(&spec);
+            assert_eq!(result.messages.broken(), result.messages.lost);
+            for loss in result.losses {
+                assert_eq!(loss.mechanism, Some(Mechanism::R02), "{producer} {seed}");
+                lost_of.push(loss.partition);
+            }
+        }
+        lost_of.dedup();
+        assert_eq!(lost_of, [1], "{producer}: the partition that was cut");
+    }
+}

@@ -52,6 +52,25 @@ pub struct Parameters {
 /// Pause before a handler that threw is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Different keys of a workload whose records have some.
+const KEYS: i32 = 50;
+
+/// What a record says about where it is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// Its partition.
+    Partition,
+    /// Its key.
+    Key,
+    /// Nothing.
+    Nothing,
+}
+
+/// The message that a consumer was given, if it is one of the workload.
+fn message_of(record: &ConsumerRecord) -> Option<MessageId> {
+    Some(MessageId::from_value(&record.value)?.at(record.partition))
+}
+
 /// The handler threw an exception on a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerFailed;
@@ -207,7 +226,7 @@ impl Context {
             let takes = self.draw(mean / 2, mean + mean / 2);
             self.sleep(Duration::from_nanos(takes)).await;
         }
-        let Some(message) = MessageId::from_value(&record.value) else {
+        let Some(message) = message_of(record) else {
             return Ok(());
         };
         let offset = record.offset;
@@ -226,7 +245,7 @@ impl Context {
     /// In an application that the registry does not know to send dead letters.
     pub async fn send_dead_letter(&self, record: &ConsumerRecord) -> Delivery {
         let topic = self.parameters.dead_letter_topic.clone();
-        let message = MessageId::from_value(&record.value);
+        let message = message_of(record);
         if let Some(message) = message {
             let offset = record.offset;
             self.emit(ClientEvent::DeadLetterSent { message, offset });
@@ -275,20 +294,25 @@ impl Context {
         Duration::from_nanos(nanos as u64)
     }
 
-    /// The record of one message of the workload; messages go round the partitions.
-    pub fn message(&self, sequence: u32) -> ProducerRecord {
+    /// The record of one message of the workload. Where it names its partition, messages go round the
+    /// partitions.
+    pub fn message(&self, sequence: u32, addressing: Addressing) -> ProducerRecord {
         let parameters = &self.parameters;
-        let partition = (sequence as i32).wrapping_add(self.index as i32);
+        let round = sequence.wrapping_add(self.index) as i32;
+        let partition = (addressing == Addressing::Partition)
+            .then(|| round.rem_euclid(parameters.partitions.max(1)));
         let message = MessageId {
             producer: self.index,
             sequence,
-            partition: partition.rem_euclid(parameters.partitions.max(1)),
+            partition: partition.unwrap_or(MessageId::ANY),
         };
         let bytes = parameters.workload.message_bytes as usize;
+        let key = (addressing == Addressing::Key)
+            .then(|| Bytes::from(format!("key {}", round.rem_euclid(KEYS))));
         ProducerRecord {
             topic: parameters.topic.clone(),
-            partition: Some(message.partition),
-            key: None,
+            partition,
+            key,
             value: Bytes::from(message.to_value(bytes)),
         }
     }

@@ -1,6 +1,6 @@
 //! Producer applications.
 
-use super::Context;
+use super::{Addressing, Context};
 use crate::event::ClientEvent;
 use everyack_broker::client::ClientError;
 
@@ -10,7 +10,10 @@ const BURST_MESSAGES: u64 = 5;
 /// Sends the workload in small bursts and checks the result of every send, as the guide's callback
 /// does. A failed send is taken note of (the event at the client's boundary is the log line) and not
 /// sent again: `retries` and `delivery.timeout.ms` are the client's business.
-pub(super) async fn checks_results(context: Context) -> Result<(), ClientError> {
+pub(super) async fn checks_results(
+    context: Context,
+    addressing: Addressing,
+) -> Result<(), ClientError> {
     let producer = context.producer();
     let messages = context.parameters().workload.messages_per_producer;
     let mut sequence = context.next_sequence();
@@ -19,7 +22,7 @@ pub(super) async fn checks_results(context: Context) -> Result<(), ClientError> 
     while sequence < messages {
         let burst = context.draw(1, BURST_MESSAGES) as u32;
         for _ in 0..burst.min(messages - sequence) {
-            deliveries.push(producer.send(context.message(sequence)).await);
+            deliveries.push(producer.send(context.message(sequence, addressing)).await);
             sequence += 1;
         }
         let next_due = context.due(sequence).saturating_sub(first_due);

@@ -1,7 +1,7 @@
 //! The applications that a spec can name.
 
 use super::consumers::{self, OnException, OnTheWayOut, WithEpoch};
-use super::{Context, Run, producers};
+use super::{Addressing, Context, Run, producers};
 
 /// An application of the registry.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +36,23 @@ impl Entry {
 }
 
 /// Producer applications.
-pub const PRODUCERS: [Entry; 1] = [Entry::new(
-    "checks-results",
-    "sends the workload in small bursts and checks the result of every send",
-    |context| Box::pin(producers::checks_results(context)),
-)];
+pub const PRODUCERS: [Entry; 3] = [
+    Entry::new(
+        "checks-results",
+        "sends the workload in small bursts and checks the result of every send",
+        |context| Box::pin(producers::checks_results(context, Addressing::Partition)),
+    ),
+    Entry::new(
+        "checks-results-keyed",
+        "the same with a key in each record, whose hash decides its partition",
+        |context| Box::pin(producers::checks_results(context, Addressing::Key)),
+    ),
+    Entry::new(
+        "checks-results-unkeyed",
+        "the same without key or partition: the sticky partitioner decides",
+        |context| Box::pin(producers::checks_results(context, Addressing::Nothing)),
+    ),
+];
 
 /// Consumer applications.
 pub const CONSUMERS: [Entry; 12] = [

@@ -42,11 +42,11 @@ pub struct Broken {
 }
 
 /// Counts every message, and lists those whose promise was broken. What the disks hold is asked for only
-/// where something is missing.
+/// where something is missing; dead letters are named by producer and sequence.
 pub fn judge(
     history: &History,
     partitions: impl FnOnce() -> BTreeMap<i32, FinalPartition>,
-    dead_letters: impl FnOnce() -> BTreeSet<MessageId>,
+    dead_letters: impl FnOnce() -> BTreeSet<(u32, u32)>,
 ) -> (MessageCounts, Vec<Broken>) {
     let mut counts = MessageCounts {
         reordered: history.reordered(),
@@ -71,7 +71,8 @@ pub fn judge(
     }
     if missing.iter().any(|message| message.dead_lettered) {
         let kept = dead_letters();
-        missing.retain(|message| !message.dead_lettered || !kept.contains(&message.id));
+        let is_kept = |id: MessageId| kept.contains(&(id.producer, id.sequence));
+        missing.retain(|message| !message.dead_lettered || !is_kept(message.id));
         counts.consumed = counts.acked - missing.len() as u64;
     }
     if missing.is_empty() {
@@ -98,7 +99,7 @@ fn find(missing: &[&Message], partitions: &BTreeMap<i32, FinalPartition>) -> Vec
             let partition = &partitions[&id.partition];
             let index = indexes
                 .entry(id.partition)
-                .or_insert_with(|| Index::of(partition));
+                .or_insert_with(|| Index::of(id.partition, partition));
             let found = index.in_leader.get(&id).copied();
             let verdict = match found {
                 Some(at) if partition.position.is_some_and(|p| p > at) => LossVerdict::Skipped,
@@ -126,13 +127,13 @@ struct Index {
 }
 
 impl Index {
-    fn of(partition: &FinalPartition) -> Index {
+    fn of(number: i32, partition: &FinalPartition) -> Index {
         let mut index = Index {
             in_leader: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
         };
         for (&broker, log) in &partition.logs {
-            for (id, offset) in messages_in(log) {
+            for (id, offset) in messages_in(log, number) {
                 if broker == partition.leader {
                     // A later copy is a duplicate; the first is what a reader meets.
                     index.in_leader.entry(id).or_insert(offset);
@@ -145,8 +146,8 @@ impl Index {
     }
 }
 
-/// The messages of a log file with their offsets, up to the first batch that is not valid.
-pub fn messages_in(log: &Bytes) -> Vec<(MessageId, Offset)> {
+/// The messages of a partition's log file with their offsets, up to the first batch that is not valid.
+pub fn messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset)> {
     let mut found = Vec::new();
     for batch in batches(log).map_while(Result::ok) {
         if batch.header.check_crc(&batch.bytes).is_err() {
@@ -157,7 +158,7 @@ pub fn messages_in(log: &Bytes) -> Vec<(MessageId, Offset)> {
         };
         for record in records.map_while(Result::ok) {
             if let Some(id) = record.value.as_deref().and_then(MessageId::from_value) {
-                found.push((id, record.offset));
+                found.push((id.at(partition), record.offset));
             }
         }
     }
@@ -203,7 +204,7 @@ mod tests {
         partition: FinalPartition,
         dead_letters: &[u32],
     ) -> (MessageCounts, Vec<Broken>) {
-        let dead_letters = || dead_letters.iter().map(|sequence| id(*sequence)).collect();
+        let dead_letters = || dead_letters.iter().map(|sequence| (0, *sequence)).collect();
         judge(history, || BTreeMap::from([(0, partition)]), dead_letters)
     }
 
@@ -276,7 +277,7 @@ mod tests {
         let mut bytes = log_of(&[1, 2, 3]).to_vec();
         let third = bytes.len() / 3 * 2;
         bytes[third + 65] ^= 1;
-        let found = messages_in(&Bytes::from(bytes));
+        let found = messages_in(&Bytes::from(bytes), 0);
         assert_eq!(found, [(id(1), 0), (id(2), 1)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Applications on the host: calls, sleeps, kills, panics, restarts, and that nothing is left over.
 
 use super::*;
-use crate::application::registry;
+use crate::application::{Addressing, registry};
 use crate::host::host;
 use crate::kernel::MachineId;
 use crate::spec::{WireMode, Workload};
@@ -306,7 +306,7 @@ fn a_killed_application_is_told_nothing_more_and_does_nothing_more() {
             let counter = Arc::clone(&counter);
             async move {
                 let producer = context.producer();
-                let delivery = producer.send(context.message(0)).await;
+                let delivery = producer.send(context.message(0, Addressing::Partition)).await;
                 let _ = delivery.await;
                 counter.fetch_add(1, Ordering::SeqCst);
                 Ok(())
