@@ -119,7 +119,11 @@ impl Cluster {
             config,
             dead_letter_topic: registry::consumer(&spec.applications.consumer)
                 .filter(|entry| entry.sends_dead_letters)
-                .map(|_| format!("{}{DEAD_LETTERS_SUFFIX}", spec.topology.topic).as_str().into()),
+                .map(|_| {
+                    format!("{}{DEAD_LETTERS_SUFFIX}", spec.topology.topic)
+                        .as_str()
+                        .into()
+                }),
             bug: spec.bug,
         };
         cluster.add_applications(world, spec);

@@ -85,6 +85,7 @@ impl Tale {
             last_offset: ACKED_OFFSET,
             leader_epoch,
             as_leader,
+            prefix: 0,
         };
         self.fact(node(broker), fact)
     }

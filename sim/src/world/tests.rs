@@ -306,7 +306,9 @@ fn a_killed_application_is_told_nothing_more_and_does_nothing_more() {
             let counter = Arc::clone(&counter);
             async move {
                 let producer = context.producer();
-                let delivery = producer.send(context.message(0, Addressing::Partition)).await;
+                let delivery = producer
+                    .send(context.message(0, Addressing::Partition))
+                    .await;
                 let _ = delivery.await;
                 counter.fetch_add(1, Ordering::SeqCst);
                 Ok(())
