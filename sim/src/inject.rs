@@ -417,6 +417,11 @@ impl Injector {
     /// Ends every outage at once.
     pub async fn heal(&mut self, cluster: &Cluster, world: &World<Node>) {
         for i in 0..self.states.len() {
+            // A group that was to start late starts now at the latest, and that is late indeed.
+            let late = self.plan.faults[i].what == What::StartConsumers;
+            if late && matches!(self.states[i], State::Waiting | State::Due) {
+                self.strike(i, false, cluster, world).await;
+            }
             if self.states[i] == State::Struck {
                 self.end(i, true, cluster, world).await;
             }

@@ -4,7 +4,7 @@
 
 use everyack_broker::env::Stream;
 use everyack_sim::fault::draw::PLAN_STREAM;
-use everyack_sim::fault::{DrawContext, Family, Timeouts, draw};
+use everyack_sim::fault::{DrawContext, Family, Timeouts, Trigger, When, draw};
 use everyack_sim::mechanism::Mechanism;
 use everyack_sim::result::{Outcome, RunResult};
 use everyack_sim::run::run;
@@ -181,6 +181,31 @@ fn every_family_runs_with_one_replica() {
         let fired = runs.iter().filter(|r| r.fired).count();
         assert!(fired > 0, "{family} never fired");
         mechanisms(family, &runs);
+    }
+}
+
+#[test]
+fn a_group_whose_late_start_never_came_starts_at_the_heal_and_that_counts_as_late() {
+    let mut spec = spec(Family::LateStart, SOUND, 1);
+    spec.properties
+        .consumer
+        .insert("auto.offset.reset".into(), "latest".into());
+    for fault in &mut spec.plan.faults {
+        fault.when = When::After {
+            event: Trigger::Acked,
+            nth: u32::MAX,
+            delay_us: 0,
+        };
+    }
+    let result = run(&spec);
+    assert_eq!(result.outcome, Outcome::Finished);
+    assert!(result.fired && result.exposed);
+    assert!(
+        !result.losses.is_empty(),
+        "what was acknowledged was passed"
+    );
+    for loss in &result.losses {
+        assert_eq!(loss.mechanism, Some(Mechanism::C12));
     }
 }
 
