@@ -39,6 +39,12 @@ marks! {
     "not-enough-replicas": "A leader refused acks=all because the ISR was too small.",
     "produce-timed-out": "A leader gave up waiting for the ISR to copy an acks=all produce.",
     "append-to-deposed-leader": "A leader appended after the controller had elected another.",
+    "append-after-a-pause": "A leader that had been stopped appended after the controller had elected another.",
+    "log-directory-failed": "A broker took its log directory offline over a disk error.",
+    "orderly-shutdown": "A broker shut down in order and left its clean-shutdown marker.",
+    "clean-start": "A broker found its clean-shutdown marker and recovered nothing.",
+    "empty-disk-led": "A broker whose disk had been replaced was elected with an empty log.",
+    "handler-threw": "An application's handler threw on a record.",
     "send-failed": "A producer was told that a send had failed.",
     "duplicate-processing": "A message was processed twice.",
     "commit-failed": "A commit failed.",
@@ -56,6 +62,9 @@ pub struct Marks {
     log_ends: BTreeMap<TopicPartition, Offset>,
     loads: u32,
     producers_started: bool,
+    /// Brokers that were stopped, and those whose disk was replaced, since their last start.
+    stopped: BTreeSet<NodeId>,
+    emptied: BTreeSet<NodeId>,
 }
 
 impl Marks {
@@ -77,7 +86,20 @@ impl Marks {
     /// Takes an event.
     pub fn see(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::Fact(fact) => self.see_fact(fact),
+            EventKind::Fact(fact) => {
+                self.see_node(event.node, fact);
+                self.see_fact(fact);
+            }
+            EventKind::Fault(FaultEvent::Paused) => {
+                self.stopped.insert(event.node);
+            }
+            EventKind::Fault(FaultEvent::DiskDestroyed) => {
+                self.emptied.insert(event.node);
+            }
+            EventKind::Fault(FaultEvent::Started { .. }) => {
+                self.stopped.remove(&event.node);
+            }
+            EventKind::Client(ClientEvent::ProcessingFailed { .. }) => self.reach("handler-threw"),
             EventKind::Fault(FaultEvent::PowerLost { unsynced_bytes, .. })
                 if *unsynced_bytes > 0 =>
             {
@@ -97,9 +119,33 @@ impl Marks {
         }
     }
 
+    /// What matters together with what was done to the node.
+    fn see_node(&mut self, node: NodeId, fact: &Fact) {
+        match fact {
+            Fact::Appended {
+                partition,
+                leader_epoch,
+                as_leader: true,
+                ..
+            } if self.stopped.contains(&node) => {
+                let elected = self.states.get(partition).map(|s| s.0);
+                if elected.is_some_and(|epoch| epoch > *leader_epoch) {
+                    self.reach("append-after-a-pause");
+                }
+            }
+            Fact::BecameLeader { log_end: 0, .. } if self.emptied.contains(&node) => {
+                self.reach("empty-disk-led");
+            }
+            _ => {}
+        }
+    }
+
     fn see_fact(&mut self, fact: &Fact) {
         match fact {
             Fact::BrokerFenced { .. } => self.reach("broker-fenced"),
+            Fact::LogDirectoryOffline { .. } => self.reach("log-directory-failed"),
+            Fact::ShutDownCleanly { .. } => self.reach("orderly-shutdown"),
+            Fact::BrokerStarted { clean: true } => self.reach("clean-start"),
             Fact::PartitionChanged { .. } => self.see_partition(fact),
             Fact::Truncated {
                 from,

@@ -229,6 +229,21 @@ fn operation_word(operation: DiskOperation) -> &'static str {
 fn fact_sentence(fact: &Fact, names: &Names) -> Option<String> {
     let p = |id: &TopicPartition| names.partition(*id);
     match fact {
+        Fact::BrokerStarted { clean: true } => {
+            Some("finds the marker of an orderly shutdown".into())
+        }
+        Fact::ShutdownBegan { controlled: true } => {
+            Some("asks the controller to move its leaderships away".into())
+        }
+        Fact::ShutdownBegan { controlled: false } => {
+            Some("shuts down without asking the controller".into())
+        }
+        Fact::ShutDownCleanly { .. } => {
+            Some("has flushed every log and left its clean-shutdown marker".into())
+        }
+        Fact::LogDirectoryOffline { error } => {
+            Some(format!("takes its log directory offline: {error}"))
+        }
         Fact::LogRecovered {
             topic,
             partition,

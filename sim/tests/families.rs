@@ -22,6 +22,7 @@ struct Setup {
     acks: &'static str,
     replicas: i16,
     min_isr: &'static str,
+    unclean: &'static str,
     flush_messages: &'static str,
     /// Above 30 ms the consumers have a backlog all the time.
     processing_us: u64,
@@ -31,6 +32,7 @@ const SOUND: Setup = Setup {
     acks: "all",
     replicas: 3,
     min_isr: "2",
+    unclean: "false",
     flush_messages: "9223372036854775807",
     processing_us: 30_000,
 };
@@ -39,6 +41,7 @@ fn properties(setup: Setup) -> PropertyFiles {
     PropertyFiles {
         broker: map(&[
             ("min.insync.replicas", setup.min_isr),
+            ("unclean.leader.election.enable", setup.unclean),
             ("log.flush.interval.messages", setup.flush_messages),
             ("broker.session.timeout.ms", "3000"),
             ("broker.heartbeat.interval.ms", "500"),
@@ -319,4 +322,47 @@ fn one_replica_loses_what_its_disk_lost() {
     };
     assert_loses(Family::DiskDestroyed, single, 8, &[S01]);
     assert_loses(Family::DiskError, single, 30, &[S10]);
+}
+
+#[test]
+fn whatever_random_loses_has_a_name_and_acks_all_none_of_a_producer() {
+    use Mechanism::*;
+    let unclean = Setup {
+        unclean: "true",
+        min_isr: "1",
+        processing_us: 120_000,
+        ..SOUND
+    };
+    let all = mechanisms(Family::Random, &runs(Family::Random, unclean, 60));
+    let of_the_cluster = BTreeSet::from([R01, R02, R03, R04, R05, S02, S10, S20, C14, C15, C18]);
+    assert!(all.is_subset(&of_the_cluster), "{all:?}");
+    assert!(all.contains(&R02) && all.contains(&S02), "{all:?}");
+    for acks in ["0", "1"] {
+        let weak = Setup { acks, ..unclean };
+        let seen = mechanisms(Family::Random, &runs(Family::Random, weak, 30));
+        assert!(seen.len() > 3, "{seen:?}");
+    }
+}
+
+#[test]
+fn the_families_reach_their_marks() {
+    let weak = Setup {
+        acks: "1",
+        processing_us: 120_000,
+        ..SOUND
+    };
+    for (family, marks) in [
+        (Family::LeaderPause, &["append-after-a-pause"][..]),
+        (Family::DiskFull, &["log-directory-failed"]),
+        (Family::DiskError, &["log-directory-failed"]),
+        (Family::RollingRestart, &["orderly-shutdown", "clean-start"]),
+        (Family::ShrunkIsrDiskDestroyed, &["empty-disk-led"]),
+        (Family::ProcessingException, &["handler-threw"]),
+    ] {
+        let runs = runs(family, weak, 20);
+        for mark in marks {
+            let reached = runs.iter().any(|r| r.marks.iter().any(|m| m == mark));
+            assert!(reached, "{family} never reached {mark}");
+        }
+    }
 }

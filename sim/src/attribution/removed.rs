@@ -20,29 +20,50 @@ enum Gone {
     WithSync,
 }
 
+/// A leader that had the record.
+#[derive(Debug, Clone, Copy)]
+struct Reign {
+    /// When it appended the record, or became the leader with it in its log.
+    since: Nanos,
+    node: NodeId,
+    epoch: LeaderEpoch,
+}
+
 impl<'a> Attribution<'a> {
     /// The record was in the log of a leader. The election that passed it over decides: the first
-    /// leader of a later epoch whose log ends at or below it.
+    /// leader of a later epoch that has not got it. Its log may be longer all the same, with other
+    /// records at these offsets.
     pub(super) fn explain_removed(
         &self,
         message: &Message,
         append: AppendedAt,
     ) -> Option<Mechanism> {
         let id = self.id(message);
-        let (elected_at, new_leader, new_epoch) =
-            self.facts().find_map(|(at, node, fact)| match fact {
-                Fact::BecameLeader {
-                    partition,
-                    leader_epoch,
-                    log_end,
-                } if *partition == id
-                    && *leader_epoch > append.leader_epoch
-                    && *log_end <= append.offset =>
-                {
-                    Some((at, node, *leader_epoch))
+        let mut holders = vec![Reign {
+            since: append.at,
+            node: append.node,
+            epoch: append.leader_epoch,
+        }];
+        let passed = self.facts().find_map(|(at, node, fact)| match fact {
+            Fact::BecameLeader {
+                partition,
+                leader_epoch,
+                log_end,
+            } if *partition == id && *leader_epoch > append.leader_epoch => {
+                if *log_end <= append.offset || !self.holds(id, node, append, at) {
+                    return Some((at, node, *leader_epoch));
                 }
-                _ => None,
-            })?;
+                let epoch = *leader_epoch;
+                holders.push(Reign {
+                    since: at,
+                    node,
+                    epoch,
+                });
+                None
+            }
+            _ => None,
+        });
+        let (elected_at, new_leader, new_epoch) = passed?;
         let alone = self.replicas[id.partition as usize].len() == 1;
         match self.how_gone(id, new_leader, append, elected_at) {
             Some(Gone::WithSync) => return Some(Mechanism::S10),
@@ -55,16 +76,14 @@ impl<'a> Attribution<'a> {
             }
             None => {}
         }
-        let committed = self.was_committed(id, append, elected_at);
-        let election = self.election(id, new_epoch);
-        if committed || self.promised_by_all(id, append) {
-            let (_, unclean) = election?;
+        let committed = self.was_committed(id, append, &holders, elected_at);
+        let old_leader = *holders.last().expect("the leader that appended");
+        if committed || self.promised_by_all(id, append, &holders) {
+            let (decided_at, unclean) = self.election(id, new_epoch)?;
             // A clean election of a replica that never had a committed record: a bug, not Kafka.
-            return unclean
-                .then(|| self.which_unclean(id, append, new_epoch))
-                .flatten();
+            return unclean.then(|| self.which_unclean(id, append, old_leader, decided_at));
         }
-        Some(self.which_failover(id, append, new_epoch))
+        Some(self.which_failover(id, old_leader, new_epoch))
     }
 
     /// How this replica, which had the record, lost it to its machine: nothing says that the log came
@@ -186,11 +205,13 @@ impl<'a> Attribution<'a> {
                     partition,
                     base_offset,
                     last_offset,
+                    leader_epoch,
                     ..
                 }) if *partition == id
                     && (*base_offset..=*last_offset).contains(&append.offset) =>
                 {
-                    holds = true;
+                    // Of an earlier epoch it is another record at this offset.
+                    holds = *leader_epoch >= append.leader_epoch;
                 }
                 EventKind::Fact(Fact::Truncated { partition, to, .. })
                     if *partition == id && *to <= append.offset =>
@@ -212,25 +233,33 @@ impl<'a> Attribution<'a> {
         holds
     }
 
-    /// Whether the high watermark of the record's leadership passed it before the election.
-    fn was_committed(&self, id: TopicPartition, append: AppendedAt, until: Nanos) -> bool {
-        self.facts()
-            .take_while(|(at, _, _)| *at <= until)
+    /// Whether the high watermark of a leader that had the record passed it before the election.
+    fn was_committed(
+        &self,
+        id: TopicPartition,
+        append: AppendedAt,
+        holders: &[Reign],
+        until: Nanos,
+    ) -> bool {
+        let facts = self.facts().take_while(|(at, _, _)| *at <= until);
+        facts
+            .filter(|(at, _, _)| *at >= append.at)
             .any(|(at, node, fact)| {
                 matches!(fact, Fact::HighWatermark { partition, offset, as_leader: true }
-                    if *partition == id && *offset > append.offset)
-                    && at >= append.at
-                    && node == append.node
+                if *partition == id && *offset > append.offset)
+                    && holders.iter().any(|h| h.node == node && h.since <= at)
             })
     }
 
-    fn promised_by_all(&self, id: TopicPartition, append: AppendedAt) -> bool {
-        self.facts().any(|(_, node, fact)| {
+    /// Whether a leader that had the record answered acks=all for it: the one that appended it, or one
+    /// that knew the retry for a duplicate.
+    fn promised_by_all(&self, id: TopicPartition, append: AppendedAt, holders: &[Reign]) -> bool {
+        self.facts().any(|(at, node, fact)| {
             matches!(fact, Fact::ProduceAnswered { partition, base_offset, last_offset, acks: -1, error }
                 if *partition == id
                     && error.is_none()
                     && (*base_offset..=*last_offset).contains(&append.offset))
-                && node == append.node
+                && holders.iter().any(|h| h.node == node && h.since <= at)
         })
     }
 
@@ -272,14 +301,14 @@ impl<'a> Attribution<'a> {
         &self,
         id: TopicPartition,
         append: AppendedAt,
-        new_epoch: LeaderEpoch,
-    ) -> Option<Mechanism> {
-        let (elected_at, _) = self.election(id, new_epoch)?;
+        old_leader: Reign,
+        elected_at: Nanos,
+    ) -> Mechanism {
         let old_leader_died = self
-            .died_after(append.node, append.at)
+            .died_after(old_leader.node, old_leader.since)
             .is_some_and(|at| at <= elected_at);
         if !old_leader_died {
-            return Some(Mechanism::R04);
+            return Mechanism::R04;
         }
         // The ISR shrinks to its last member as brokers are fenced one by one, so what counts is how
         // many replicas had the record when it was promised.
@@ -288,16 +317,16 @@ impl<'a> Attribution<'a> {
             .filter(|b| self.holds(id, NodeId::of_broker(**b), append, elected_at))
             .count();
         if copies >= 2 {
-            Some(Mechanism::R03)
+            Mechanism::R03
         } else {
-            Some(Mechanism::R02)
+            Mechanism::R02
         }
     }
 
     fn which_failover(
         &self,
         id: TopicPartition,
-        append: AppendedAt,
+        old_leader: Reign,
         new_epoch: LeaderEpoch,
     ) -> Mechanism {
         // The election that took the leadership away from the record's leader.
@@ -309,17 +338,17 @@ impl<'a> Attribution<'a> {
                     leader_epoch,
                     ..
                 } if *partition == id
-                    && *leader_epoch > append.leader_epoch
+                    && *leader_epoch > old_leader.epoch
                     && *leader_epoch <= new_epoch =>
                 {
                     Some(at)
                 }
                 _ => None,
             })
-            .unwrap_or(append.at);
+            .unwrap_or(old_leader.since);
         let fenced = self.facts().any(|(at, _, fact)| {
             matches!(fact, Fact::BrokerFenced { broker }
-                if NodeId::of_broker(*broker) == append.node)
+                if NodeId::of_broker(*broker) == old_leader.node)
                 && at <= taken_at
                 && at.abs_diff(taken_at) <= TOGETHER
         });
@@ -329,13 +358,13 @@ impl<'a> Attribution<'a> {
                 && at.abs_diff(taken_at) <= TOGETHER
         });
         let died = self
-            .died_after(append.node, append.at)
+            .died_after(old_leader.node, old_leader.since)
             .filter(|at| *at <= taken_at);
-        if (moved || self.is_shutting_down(append.node, taken_at)) && !fenced {
+        if (moved || self.is_shutting_down(old_leader.node, taken_at)) && !fenced {
             return Mechanism::P05;
         }
         match died {
-            Some(at) if self.failed_by_disk(append.node, at) => Mechanism::S10,
+            Some(at) if self.failed_by_disk(old_leader.node, at) => Mechanism::S10,
             Some(_) => Mechanism::P04,
             None => Mechanism::P06,
         }

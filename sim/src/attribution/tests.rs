@@ -91,14 +91,35 @@ impl Tale {
     }
 
     fn decides(self, leader: BrokerId, leader_epoch: LeaderEpoch, isr: &[BrokerId]) -> Tale {
+        self.elects(leader, leader_epoch, isr, false)
+    }
+
+    fn elects(
+        self,
+        leader: BrokerId,
+        leader_epoch: LeaderEpoch,
+        isr: &[BrokerId],
+        unclean: bool,
+    ) -> Tale {
         let fact = Fact::PartitionChanged {
             partition: partition(),
             leader,
             leader_epoch,
             isr: isr.to_vec(),
-            unclean: false,
+            unclean,
         };
         self.fact(NodeId(NodeId::FIRST_CONTROLLER), fact)
+    }
+
+    fn answers(self, broker: BrokerId, acks: i16) -> Tale {
+        let fact = Fact::ProduceAnswered {
+            partition: partition(),
+            base_offset: ACKED_OFFSET,
+            last_offset: ACKED_OFFSET,
+            acks,
+            error: ErrorCode::None,
+        };
+        self.fact(node(broker), fact)
     }
 
     fn fenced(self, broker: BrokerId) -> Tale {
@@ -303,6 +324,52 @@ fn r05_and_s02_differ_by_a_copy_that_kept_its_power() {
         again(copied().fault(2, power.clone())),
         Some(Mechanism::S02)
     );
+}
+
+#[test]
+fn a_longer_log_with_another_record_at_the_offset_passes_the_record_over() {
+    let tale = Tale::of(&[1, 2, 3])
+        .copied(3, 0, false)
+        .appended(1, 2)
+        .copied(2, 2, false)
+        .answers(1, -1)
+        .fault(1, KILLED)
+        .fenced(1)
+        .elects(3, 3, &[3], true)
+        .leads(3, 3, 20);
+    assert_eq!(tale.lost(), Some(Mechanism::R03));
+}
+
+#[test]
+fn r02_what_a_later_leader_promised_for_a_retry_is_promised() {
+    let tale = Tale::of(&[1, 2, 3])
+        .appended(1, 0)
+        .copied(2, 0, false)
+        .fault(1, KILLED)
+        .fenced(1)
+        .decides(2, 1, &[2])
+        .leads(2, 1, 11)
+        .answers(2, -1)
+        .fault(2, KILLED)
+        .fault(1, FaultEvent::DiskDestroyed)
+        .fenced(2)
+        .elects(3, 2, &[3], true)
+        .leads(3, 2, 10);
+    assert_eq!(tale.lost(), Some(Mechanism::R02));
+    // With acks=1 the same record was promised by nobody, and not committed.
+    let tale = Tale::of(&[1, 2, 3])
+        .appended(1, 0)
+        .copied(2, 0, false)
+        .fault(1, KILLED)
+        .fenced(1)
+        .decides(2, 1, &[2])
+        .leads(2, 1, 11)
+        .answers(2, 1)
+        .fault(2, KILLED)
+        .fenced(2)
+        .elects(3, 2, &[3], true)
+        .leads(3, 2, 10);
+    assert_eq!(tale.lost(), Some(Mechanism::P04));
 }
 
 #[test]
