@@ -101,8 +101,12 @@ impl<'a> Attribution<'a> {
         let SendOutcome::Acked { at: acked_at, .. } = message.outcome else {
             return None;
         };
-        // Of several appends (retries) the last one is what the acknowledgement stands for.
-        match message.appends.last() {
+        // Of several appends (retries) the acknowledgement stands for that of the latest leadership. A
+        // leader that was deposed may have appended the first try after that, when it went on from a
+        // pause, and even after the acknowledgement.
+        let told = message.appends.iter().filter(|a| a.at <= acked_at);
+        let stands_for = told.max_by_key(|a| (a.leader_epoch, a.at));
+        match stands_for.or(message.appends.last()) {
             None => self.explain_never_appended(message, acked_at),
             Some(append) => self.explain_removed(message, *append),
         }

@@ -122,6 +122,15 @@ impl Tale {
         self.fact(node(broker), fact)
     }
 
+    /// The producer is told now.
+    fn acked(mut self) -> Tale {
+        self.message.outcome = SendOutcome::Acked {
+            at: (self.events.len() as Nanos + 1) * MILLIS,
+            offset: ACKED_OFFSET,
+        };
+        self
+    }
+
     fn fenced(self, broker: BrokerId) -> Tale {
         let controller = NodeId(NodeId::FIRST_CONTROLLER);
         self.fact(controller, Fact::BrokerFenced { broker })
@@ -338,6 +347,35 @@ fn a_longer_log_with_another_record_at_the_offset_passes_the_record_over() {
         .elects(3, 3, &[3], true)
         .leads(3, 3, 20);
     assert_eq!(tale.lost(), Some(Mechanism::R03));
+}
+
+#[test]
+fn a_first_try_that_a_deposed_leader_appends_late_is_not_what_was_promised() {
+    let power = FaultEvent::PowerLost {
+        unsynced_bytes: 100,
+        kept_bytes: 0,
+    };
+    let tale = |deposed_first: bool| {
+        let tale = Tale::of(&[1, 2]);
+        let tale = match deposed_first {
+            true => tale.appended(1, 0).decides(2, 1, &[2]).appended(2, 1),
+            false => tale.decides(2, 1, &[2]).appended(2, 1),
+        };
+        let tale = tale.answers(2, -1).acked();
+        let tale = match deposed_first {
+            true => tale,
+            false => tale.appended(1, 0),
+        };
+        tale.fault(2, power.clone())
+            .fenced(2)
+            .decides(-1, 2, &[2])
+            .recovers(2, 10)
+            .decides(2, 3, &[2])
+            .leads(2, 3, 10)
+            .lost()
+    };
+    assert_eq!(tale(false), tale(true));
+    assert_ne!(tale(false), Some(Mechanism::P06));
 }
 
 #[test]
