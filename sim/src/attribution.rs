@@ -18,7 +18,8 @@
 //! 4. a record that was not committed when another leader without it was elected: P05 when an operator
 //!    had moved the leadership or was shutting its leader down in order, S10 when the old leader had ended
 //!    over its disk, P04 when it had died otherwise, else P06;
-//! 5. a skipped record: C21 or C20 when its handler had thrown before a commit passed it, and the record
+//! 5. a skipped record: C05 or C02 when an exception ended the application's loop, a commit on its way out
+//!    passed the record and the next start went on behind it; C21 or C20 when its handler had thrown before a commit passed it, and the record
 //!    had been handed to a dead-letter topic or not; C04 when it was delivered and a commit had passed it
 //!    before its processing; C12 or C18 when a reset without a committed offset passed it, C14 when a
 //!    reset out of range did, C15 when the log had been cut below the position;

@@ -26,6 +26,8 @@ struct Setup {
     flush_messages: &'static str,
     /// Above 30 ms the consumers have a backlog all the time.
     processing_us: u64,
+    consumer: &'static str,
+    auto_commit: &'static str,
 }
 
 const SOUND: Setup = Setup {
@@ -35,6 +37,8 @@ const SOUND: Setup = Setup {
     unclean: "false",
     flush_messages: "9223372036854775807",
     processing_us: 30_000,
+    consumer: "commit-after-processing",
+    auto_commit: "false",
 };
 
 fn properties(setup: Setup) -> PropertyFiles {
@@ -61,7 +65,7 @@ fn properties(setup: Setup) -> PropertyFiles {
         ]),
         consumer: map(&[
             ("group.id", "group"),
-            ("enable.auto.commit", "false"),
+            ("enable.auto.commit", setup.auto_commit),
             ("auto.offset.reset", "earliest"),
             ("request.timeout.ms", "2000"),
             ("default.api.timeout.ms", "6000"),
@@ -102,7 +106,7 @@ fn spec(family: Family, setup: Setup, seed: u64) -> RunSpec {
         applications: Applications {
             producer: "checks-results".into(),
             producers: 2,
-            consumer: "commit-after-processing".into(),
+            consumer: setup.consumer.into(),
             consumers: 2,
         },
         workload,
@@ -342,6 +346,29 @@ fn whatever_random_loses_has_a_name_and_acks_all_none_of_a_producer() {
         let seen = mechanisms(Family::Random, &runs(Family::Random, weak, 30));
         assert!(seen.len() > 3, "{seen:?}");
     }
+}
+
+#[test]
+fn an_exception_costs_what_the_application_makes_of_it() {
+    use Mechanism::*;
+    let of = |consumer, auto_commit| Setup {
+        consumer,
+        auto_commit,
+        ..SOUND
+    };
+    let family = Family::ProcessingException;
+    for consumer in [
+        "commit-after-processing",
+        "retry-on-exception",
+        "dead-letter",
+    ] {
+        for result in runs(family, of(consumer, "false"), 12) {
+            assert_eq!(result.losses, [], "{consumer}");
+        }
+    }
+    assert_loses(family, of("skip-on-exception", "false"), 12, &[C20]);
+    assert_loses(family, of("commit-on-exception", "false"), 12, &[C05]);
+    assert_loses(family, of("close-on-exception", "true"), 12, &[C02]);
 }
 
 #[test]

@@ -12,6 +12,9 @@ impl Attribution<'_> {
     pub(super) fn explain_skipped(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
         let id = self.id(message);
         let reader = (self.reader_of)(id.partition);
+        if let Some(mechanism) = self.explain_left_loop(message, offset, id, reader) {
+            return Some(mechanism);
+        }
         if let Some(mechanism) = self.explain_exception(message, offset, id, reader) {
             return Some(mechanism);
         }
@@ -52,9 +55,59 @@ impl Attribution<'_> {
         cut_below_position.then_some(Mechanism::C15)
     }
 
+    /// The application left its loop over an exception, before this record of the batch or at it, a
+    /// commit on its way out passed the record, and its next start went on behind: C05 where commitSync()
+    /// returned to the application, else the commit was close()'s own, C02.
+    fn explain_left_loop(
+        &self,
+        message: &Message,
+        offset: Offset,
+        id: TopicPartition,
+        reader: NodeId,
+    ) -> Option<Mechanism> {
+        let (mut delivered, mut threw, mut passed, mut told) = (false, false, false, false);
+        for event in self.events {
+            match &event.kind {
+                EventKind::Fact(Fact::OffsetCommitted {
+                    partition,
+                    offset: next,
+                    ..
+                }) => passed |= threw && *partition == id && *next > offset,
+                _ if event.node != reader => {}
+                EventKind::Client(ClientEvent::Delivered { message: m, .. }) => {
+                    delivered |= *m == message.id;
+                    // It has polled again: it did not leave.
+                    threw = false;
+                }
+                EventKind::Client(ClientEvent::ProcessingFailed { .. }) => {
+                    (threw, passed, told) = (delivered, false, false);
+                }
+                EventKind::Client(ClientEvent::Processed { .. }) => threw = false,
+                EventKind::Client(ClientEvent::CommitDone) => told |= threw,
+                EventKind::Fault(FaultEvent::Killed) => threw = false,
+                EventKind::Fact(Fact::PositionReset { partition, why, .. })
+                    if *partition == id
+                        && matches!(
+                            why,
+                            PositionResetReason::Committed | PositionResetReason::NoOffset
+                        ) =>
+                {
+                    if threw && passed {
+                        return Some(match told {
+                            true => Mechanism::C05,
+                            false => Mechanism::C02,
+                        });
+                    }
+                    (delivered, threw) = (false, false);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// The handler threw on the record, and a commit passed it all the same before the consumer started
-    /// anew. The same commit also passes what the application gave up unread behind the record: only the
-    /// record itself is put down to the exception.
+    /// anew.
     pub(super) fn explain_exception(
         &self,
         message: &Message,

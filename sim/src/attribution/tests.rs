@@ -6,6 +6,7 @@ use crate::event::{ClientEvent, MessageId};
 use crate::fault::DiskOperation;
 use crate::history::AppendedAt;
 use everyack_broker::disk::DiskError;
+use everyack_broker::fact::PositionResetReason;
 use everyack_broker::time::MILLIS;
 
 const ID: TopicId = TopicId(7);
@@ -455,6 +456,72 @@ fn c21_the_record_was_sent_to_the_dead_letters_and_a_commit_did_not_wait() {
         .event(CONSUMER, dead_letter())
         .commits(11);
     assert_eq!(tale.skipped(), Some(Mechanism::C21));
+}
+
+fn poll_of(sequence: u32, offset: Offset) -> EventKind {
+    let message = MessageId {
+        sequence,
+        ..MESSAGE
+    };
+    EventKind::Client(ClientEvent::Delivered { message, offset })
+}
+
+fn throws_on(sequence: u32, offset: Offset) -> EventKind {
+    let message = MessageId {
+        sequence,
+        ..MESSAGE
+    };
+    EventKind::Client(ClientEvent::ProcessingFailed { message, offset })
+}
+
+impl Tale {
+    fn reads_from(self, to: Offset) -> Tale {
+        let fact = Fact::PositionReset {
+            partition: partition(),
+            from: 0,
+            to,
+            why: PositionResetReason::Committed,
+        };
+        self.fact(CONSUMER, fact)
+    }
+}
+
+/// The handler throws on the record at 9; the record at 10 is of the same poll.
+fn left_before() -> Tale {
+    delivered()
+        .event(CONSUMER, poll_of(1, 9))
+        .event(CONSUMER, poll_of(0, ACKED_OFFSET))
+        .event(CONSUMER, throws_on(1, 9))
+        .commits(11)
+}
+
+#[test]
+fn c02_close_commits_behind_the_batch_that_an_exception_ended() {
+    assert_eq!(left_before().reads_from(11).skipped(), Some(Mechanism::C02));
+}
+
+#[test]
+fn c05_commit_sync_passes_what_the_loop_left() {
+    let done = EventKind::Client(ClientEvent::CommitDone);
+    let tale = left_before().event(CONSUMER, done.clone()).reads_from(11);
+    assert_eq!(tale.skipped(), Some(Mechanism::C05));
+    // The record on which the handler threw is skipped by the same commit.
+    let at_it = delivered()
+        .event(CONSUMER, poll_of(0, ACKED_OFFSET))
+        .event(CONSUMER, thrown())
+        .commits(11)
+        .event(CONSUMER, done.clone())
+        .reads_from(11);
+    assert_eq!(at_it.skipped(), Some(Mechanism::C05));
+    // An application that polls again has not left its loop.
+    let goes_on = delivered()
+        .event(CONSUMER, poll_of(0, ACKED_OFFSET))
+        .event(CONSUMER, thrown())
+        .commits(11)
+        .event(CONSUMER, done)
+        .event(CONSUMER, poll_of(2, 11))
+        .reads_from(12);
+    assert_eq!(goes_on.skipped(), Some(Mechanism::C20));
 }
 
 #[test]
