@@ -129,32 +129,26 @@ impl Bug {
             }
             Bug::ReorderInflight1 => "KAFKA-3197 (fixed in 0.10.0)",
             Bug::RegistrationIgnoresIncarnation => {
-                "C8 (1): Vanlightly's kafka-tlaplus v3.5, the incarnation in the registration"
+                "Vanlightly's kafka-tlaplus v3.5, the incarnation in the registration"
             }
-            Bug::RefetchInSameEpoch => {
-                "C8 (2): Vanlightly's kafka-tlaplus v3.5, AddPartitionToFetcher"
-            }
-            Bug::StaleFollowerStateOnElection => "C8 (3): Replica.resetReplicaState",
+            Bug::RefetchInSameEpoch => "Vanlightly's kafka-tlaplus v3.5, AddPartitionToFetcher",
+            Bug::StaleFollowerStateOnElection => "Replica.resetReplicaState",
             Bug::IsrJoinWithOldEpochOffset => {
-                "C8 (4): Vanlightly's kafka-tlaplus v3.5, the offset known in this leader epoch"
+                "Vanlightly's kafka-tlaplus v3.5, the offset known in this leader epoch"
             }
-            Bug::IsrJoinBelowHighWatermark => "C8 (5): Partition.isFollowerInSync",
+            Bug::IsrJoinBelowHighWatermark => "Partition.isFollowerInSync",
             Bug::IsrJoinBelowEpochStart => {
-                "C8 (6): Partition.isFollowerInSync, KAFKA-7128 (fixed in 1.1.2, 2.0.1)"
+                "Partition.isFollowerInSync, KAFKA-7128 (fixed in 1.1.2, 2.0.1)"
             }
-            Bug::LateFetchResponseOffset => "C8 (7): AbstractFetcherThread.processFetchRequest",
+            Bug::LateFetchResponseOffset => "AbstractFetcherThread.processFetchRequest",
             Bug::LateFetchResponseEpoch => {
-                "C8 (8): Vanlightly's kafka-tlaplus v3.5, the leader epoch of a fetch response"
+                "Vanlightly's kafka-tlaplus v3.5, the leader epoch of a fetch response"
             }
-            Bug::NoStrictMinIsr => "C8 (9): KAFKA-15583 (fixed in 3.7)",
-            Bug::StaleBrokerEpochIsr => "C8 (10): KAFKA-14139, KIP-903 (fixed in 3.5)",
-            Bug::NoPartitionEpochCheck => {
-                "C8 (12): ReplicationControlManager.validateAlterPartitionData"
-            }
-            Bug::CommittedIsrForHighWatermark => {
-                "C8 (13): KIP-497, Partition.maybeIncrementLeaderHW"
-            }
-            Bug::NoFetchEpoch => "C8 (15): KAFKA-7395, KIP-320 (fixed in 2.1)",
+            Bug::NoStrictMinIsr => "KAFKA-15583 (fixed in 3.7)",
+            Bug::StaleBrokerEpochIsr => "KAFKA-14139, KIP-903 (fixed in 3.5)",
+            Bug::NoPartitionEpochCheck => "ReplicationControlManager.validateAlterPartitionData",
+            Bug::CommittedIsrForHighWatermark => "KIP-497, Partition.maybeIncrementLeaderHW",
+            Bug::NoFetchEpoch => "KAFKA-7395, KIP-320 (fixed in 2.1)",
             Bug::EpochEndNaive => "KAFKA-6361, KIP-279 (fixed in 2.0)",
             Bug::OorTruncateAll => "KAFKA-2143 (fixed in 0.9.0.1), there after OFFSET_OUT_OF_RANGE",
             Bug::NoEpochOnBecomeLeader => "KAFKA-7415 (fixed in 2.1)",

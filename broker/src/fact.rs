@@ -205,6 +205,37 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// The partition that it is about, where it names one by its topic's id.
+    pub fn partition(&self) -> Option<TopicPartition> {
+        match self {
+            Fact::Appended { partition, .. }
+            | Fact::Truncated { partition, .. }
+            | Fact::Flushed { partition, .. }
+            | Fact::HighWatermark { partition, .. }
+            | Fact::BecameLeader { partition, .. }
+            | Fact::BecameFollower { partition, .. }
+            | Fact::IsrApplied { partition, .. }
+            | Fact::IsrProposed { partition, .. }
+            | Fact::ProduceArrived { partition, .. }
+            | Fact::ProduceAnswered { partition, .. }
+            | Fact::PartitionChanged { partition, .. }
+            | Fact::OffsetCommitted { partition, .. }
+            | Fact::PositionReset { partition, .. } => Some(*partition),
+            Fact::BrokerStarted { .. }
+            | Fact::ShutdownBegan { .. }
+            | Fact::ShutDownCleanly { .. }
+            | Fact::LogDirectoryOffline { .. }
+            | Fact::LogRecovered { .. }
+            | Fact::BrokerRegistered { .. }
+            | Fact::BrokerFenced { .. }
+            | Fact::BrokerUnfenced { .. }
+            | Fact::CoordinatorLoaded { .. }
+            | Fact::ProducerIdAssigned { .. } => None,
+        }
+    }
+}
+
 /// Why a consumer's position was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PositionResetReason {

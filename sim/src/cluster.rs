@@ -458,18 +458,27 @@ impl Cluster {
         names.collect()
     }
 
-    fn committed(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {
+    /// The partition of `__consumer_offsets` that holds the group's commits.
+    pub fn commits_partition(&self) -> TopicPartition {
         let shard = partition_for(&self.group, self.offsets_partitions);
-        let id = TopicPartition::new(OFFSETS, shard);
+        TopicPartition::new(OFFSETS, shard)
+    }
+
+    fn committed(&self, kernel: &Kernel<Node>, partition: i32) -> Option<Offset> {
+        let id = self.commits_partition();
         let coordinator = self.image(kernel).partition(id)?.leader;
         if coordinator == NO_BROKER {
             return None;
         }
         let broker = kernel.process(NodeId::of_broker(coordinator))?.broker()?;
         let high_watermark = broker.replicas()?.partition(id)?.log.high_watermark;
-        broker
-            .offsets()?
-            .committed(shard, &self.group, &self.topic, partition, high_watermark)
+        broker.offsets()?.committed(
+            id.partition,
+            &self.group,
+            &self.topic,
+            partition,
+            high_watermark,
+        )
     }
 }
 

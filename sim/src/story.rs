@@ -6,12 +6,14 @@ use crate::fault::DiskOperation;
 use crate::result::StoryLine;
 use crate::run::micros;
 use everyack_broker::fact::{Fact, PositionResetReason};
+use everyack_broker::group::OFFSETS_TOPIC;
 use everyack_broker::ids::*;
 
 /// How things are called in a story.
 pub struct Names {
     topic: String,
     controller: NodeId,
+    commits: TopicPartition,
 }
 
 impl Names {
@@ -20,6 +22,24 @@ impl Names {
         Names {
             topic: cluster.topic.to_string(),
             controller: cluster.controller,
+            commits: cluster.commits_partition(),
+        }
+    }
+
+    /// Whether an event concerns only partitions of `__consumer_offsets` without commits of the group:
+    /// there are fifty by default, and nobody asks for them.
+    fn concerns_nobody(&self, event: &Event) -> bool {
+        let EventKind::Fact(fact) = &event.kind else {
+            return false;
+        };
+        match fact {
+            Fact::CoordinatorLoaded { partition } => *partition != self.commits.partition,
+            Fact::LogRecovered {
+                topic, partition, ..
+            } => &**topic == OFFSETS_TOPIC && *partition != self.commits.partition,
+            fact => fact.partition().is_some_and(|id| {
+                id.topic == self.commits.topic && id.partition != self.commits.partition
+            }),
         }
     }
 
@@ -56,7 +76,7 @@ pub fn tell(events: &[Event], names: &Names) -> Vec<StoryLine> {
     let mut lines = Vec::new();
     let mut tally = Tally::default();
     for event in events {
-        if tally.counts(event) {
+        if names.concerns_nobody(event) || tally.counts(event) {
             continue;
         }
         let Some(what) = sentence(event, names) else {
@@ -334,5 +354,35 @@ fn position_sentence(
             format!("finds {partition} truncated below {from}: goes back to {to}")
         }
         PositionResetReason::Seek => format!("seeks {partition} to {to}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_offsets_topic_only_the_group_s_partition_is_told() {
+        let commits = TopicPartition::new(TopicId(9), 7);
+        let names = Names {
+            topic: "orders".into(),
+            controller: NodeId(NodeId::FIRST_CONTROLLER),
+            commits,
+        };
+        let event = |fact| Event {
+            at: 0,
+            node: NodeId(1),
+            kind: EventKind::Fact(fact),
+        };
+        let told = |partition| {
+            let loaded = event(Fact::CoordinatorLoaded { partition });
+            let follows = event(Fact::BecameLeader {
+                partition: TopicPartition::new(commits.topic, partition),
+                leader_epoch: 3,
+                log_end: 0,
+            });
+            tell(&[loaded, follows], &names).len()
+        };
+        assert_eq!((told(7), told(8)), (2, 0));
     }
 }
