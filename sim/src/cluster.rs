@@ -426,15 +426,21 @@ impl Cluster {
         position.or_else(|| self.committed(kernel, partition))
     }
 
+    /// The second clients of the consumers' processes, where they have some.
+    pub fn dead_letter_nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let sending = match &self.dead_letter_topic {
+            Some(_) => self.consumers.len() as u32,
+            None => 0,
+        };
+        (0..sending).map(dead_letter_node)
+    }
+
     /// Whether no dead letter is on its way.
     pub fn are_dead_letters_answered(&self, kernel: &Kernel<Node>) -> bool {
-        self.dead_letter_topic.is_none()
-            || (0..self.consumers.len() as u32).all(|index| {
-                let process = kernel.process(dead_letter_node(index));
-                process
-                    .and_then(Node::producer)
-                    .is_none_or(|p| p.pending() == 0)
-            })
+        self.dead_letter_nodes().all(|node| {
+            let producer = kernel.process(node).and_then(Node::producer);
+            producer.is_none_or(|p| p.pending() == 0)
+        })
     }
 
     /// The dead letters that their topic has, by producer and sequence, as the leader's log file says.

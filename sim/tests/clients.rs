@@ -431,3 +431,36 @@ fn what_is_lost_of_records_that_name_no_partition_has_a_mechanism_and_a_partitio
         assert_eq!(lost_of, [1], "{producer}: the partition that was cut");
     }
 }
+
+#[test]
+fn a_leader_that_no_client_reaches_gets_no_dead_letters_either() {
+    let mut spec = spec(Family::LeaderCutFromClients, "dead-letter", properties(), 1);
+    let cut = What::CutFromClients {
+        direction: Direction::Both,
+    };
+    let throws = What::FailProcessing {
+        records: 5,
+        times: 1,
+    };
+    let polled = When::Then {
+        fault: 0,
+        event: Trigger::Polled,
+        nth: 1,
+        delay_us: 0,
+    };
+    // The dead letters' one partition has the same first replica as partition 0.
+    spec.plan.faults = vec![
+        Fault::new(When::AtUs(1_000_000), cut, Whom::LeaderOf(0), 5_000),
+        Fault::new(polled, throws, Whom::WhereItHappened, 4_000),
+    ];
+    spec.record = Record::Story;
+    let result = finished(&spec);
+    assert_eq!(result.messages.broken(), 0, "{:?}", result.messages);
+    let at = |what: &str| {
+        let line = result.story.iter().find(|line| line.what.contains(what));
+        line.unwrap_or_else(|| panic!("no line tells that {what}"))
+            .at_us
+    };
+    let (sent, acked) = (at("to the dead letters"), at("its dead letter of message"));
+    assert!(acked - sent > 1_000_000, "sent at {sent}, known at {acked}");
+}

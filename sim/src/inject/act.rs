@@ -353,8 +353,10 @@ fn broker_nodes(cluster: &Cluster) -> impl Iterator<Item = NodeId> + use<'_> {
     cluster.brokers.iter().map(|b| NodeId::of_broker(*b))
 }
 
+/// The consumers, and the producers for dead letters beside them.
 fn consumer_nodes(cluster: &Cluster) -> impl Iterator<Item = NodeId> + use<> {
-    (0..cluster.consumers.len() as u32).map(consumer_node)
+    let consumers = (0..cluster.consumers.len() as u32).map(consumer_node);
+    consumers.chain(cluster.dead_letter_nodes())
 }
 
 pub(super) fn producer_nodes(cluster: &Cluster) -> impl Iterator<Item = NodeId> + use<> {
