@@ -246,13 +246,14 @@ fn c02_and_c05_leaving_the_loop_and_committing_the_position_skips_the_rest_of_th
     let mut auto = properties();
     auto.consumer
         .insert("enable.auto.commit".into(), "true".into());
-    for (consumer, files) in [
-        ("close-on-exception", auto),
-        ("commit-on-exception", properties()),
+    for (consumer, files, cause) in [
+        ("close-on-exception", auto, Mechanism::C02),
+        ("commit-on-exception", properties(), Mechanism::C05),
     ] {
-        let (skips, _) = sum(family, consumer, &files, 6);
+        let (skips, mechanisms) = sum(family, consumer, &files, 6);
         assert!(skips.skipped > 0, "{consumer}: {skips:?}");
         assert_eq!(skips.consumed + skips.skipped, skips.acked, "{consumer}");
+        assert_eq!(mechanisms, [cause], "{consumer}");
     }
     // Without auto-commit close() commits nothing: everything is read again.
     let (again, _) = sum(family, "close-on-exception", &properties(), 2);
