@@ -9,6 +9,7 @@ pub const P: TopicPartition = TopicPartition {
 };
 pub const A: NodeId = NodeId(1);
 pub const B: NodeId = NodeId(2);
+pub const CONTROLLER: NodeId = NodeId(NodeId::FIRST_CONTROLLER);
 
 pub fn leads(node: NodeId, leader_epoch: LeaderEpoch, log_end: Offset) -> (NodeId, Fact) {
     let partition = P;

@@ -8,7 +8,8 @@
 //!
 //! A new leader whose log ends below what was committed (an unclean election, or a log that lost its
 //! tail with the power) makes a new history: what was committed above its log end is struck out, and
-//! brokers in earlier epochs, which may go on with the former one (R04), are not looked at any more.
+//! brokers in earlier epochs are not looked at any more: where an unclean election has passed over an ISR
+//! that lives on, it goes on with the former one (R04).
 //! That something was lost then is the verdict's affair, not this invariant's.
 
 use super::shadow::{ShadowLog, ShadowLogs, prefix_at};
@@ -26,6 +27,8 @@ const TRIED: usize = 4;
 struct Committed {
     /// Ends of batches with the fingerprint there, ascending.
     ends: Vec<(Offset, u64)>,
+    /// The highest high watermark of a leader.
+    high_watermark: Offset,
     /// The latest leader epoch that anybody leads in.
     leader_epoch: LeaderEpoch,
     /// Brokers in earlier epochs belong to a history that was given up.
@@ -56,13 +59,28 @@ impl LogMatching {
                 }
                 None
             }
+            Fact::PartitionChanged {
+                partition,
+                leader_epoch,
+                unclean: true,
+                ..
+            } => {
+                let committed = self.partitions.entry(*partition).or_default();
+                committed.since_epoch = committed.since_epoch.max(*leader_epoch);
+                None
+            }
             Fact::HighWatermark {
-                partition, offset, ..
+                partition,
+                offset,
+                as_leader,
             } => {
                 let log = logs.log(node, *partition)?;
                 let committed = self.partitions.entry(*partition).or_default();
                 if committed.broken || log.leader_epoch < committed.since_epoch {
                     return None;
+                }
+                if *as_leader {
+                    committed.high_watermark = committed.high_watermark.max(*offset);
                 }
                 let parted = committed.pass(log, *offset)?;
                 committed.broken = true;
@@ -80,8 +98,20 @@ impl LogMatching {
     }
 }
 
+impl LogMatching {
+    /// Every record of a partition below it is committed; 0 before any is.
+    pub fn committed_end(&self, partition: TopicPartition) -> Offset {
+        let committed = self.partitions.get(&partition);
+        committed.map_or(0, |c| c.high_watermark)
+    }
+}
+
 impl Committed {
     fn led_by_a_log_that_ends_at(&mut self, log_end: Offset) {
+        if log_end < self.high_watermark {
+            self.high_watermark = log_end;
+            self.since_epoch = self.leader_epoch;
+        }
         let kept = self.ends.partition_point(|(end, _)| *end <= log_end);
         if kept < self.ends.len() {
             self.ends.truncate(kept);
@@ -186,6 +216,32 @@ mod tests {
         // Once it follows in the new epoch it counts again.
         history.extend([follows(A, 1, B), high_watermark(A, 1)]);
         assert_eq!(judge(&history).len(), 1);
+    }
+
+    #[test]
+    fn an_isr_that_an_unclean_election_passed_over_may_go_on() {
+        let elected = Fact::PartitionChanged {
+            partition: P,
+            leader: 2,
+            leader_epoch: 1,
+            isr: vec![2],
+            unclean: true,
+        };
+        let history = [
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            copied(B, 0, 0, 10),
+            high_watermark(A, 1),
+            // B lacks nothing that is committed at this moment.
+            (CONTROLLER, elected),
+            leads(B, 1, 1),
+            appended(A, 1, 11),
+            high_watermark(A, 2),
+            appended(B, 1, 21),
+            high_watermark(B, 2),
+        ];
+        assert_eq!(judge(&history), []);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! - [`order`] one request in flight keeps the order of a producer's messages
 //! - [`log_matching`] an invariant: logs are equal up to the smaller high watermark
 //! - [`truncation`] an invariant: no truncation below the point where follower and leader agree
-//! - [`shadow`] the logs as the facts tell, which both compare
+//! - [`isr_members`] an invariant: whoever joins the ISR holds every committed record
+//! - [`shadow`] the logs as the facts tell, which these compare
 //! - [`verdict`] what became of each acknowledged message
 
 #[cfg(test)]
 mod histories;
+pub mod isr_members;
 pub mod log_matching;
 pub mod min_isr;
 pub mod order;
@@ -26,6 +28,7 @@ pub struct Invariants {
     min_isr: min_isr::MinIsr,
     logs: shadow::ShadowLogs,
     log_matching: log_matching::LogMatching,
+    isr_members: isr_members::IsrMembers,
 }
 
 impl Invariants {
@@ -41,5 +44,7 @@ impl Invariants {
         anomalies.extend(truncation::check(node, fact, &self.logs));
         self.logs.see(node, fact, id_of);
         anomalies.extend(self.log_matching.check(node, fact, &self.logs));
+        let (logs, matching) = (&self.logs, &self.log_matching);
+        anomalies.extend(self.isr_members.check(fact, logs, matching));
     }
 }

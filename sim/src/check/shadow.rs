@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub struct ShadowLog {
     /// Ends of batches with the log's fingerprint there, ascending.
     ends: Vec<(Offset, u64)>,
+    /// Behind its last record.
+    pub log_end: Offset,
     /// The leader epoch that its broker has applied, -1 from a start to the first role.
     pub leader_epoch: LeaderEpoch,
     /// Whom it follows, or its own broker.
@@ -27,6 +29,7 @@ impl ShadowLog {
     fn new() -> ShadowLog {
         ShadowLog {
             ends: Vec::new(),
+            log_end: 0,
             leader_epoch: -1,
             leader: NO_BROKER,
             loaded: false,
@@ -51,6 +54,7 @@ impl ShadowLog {
     fn cut(&mut self, to: Offset) {
         let kept = self.ends_up_to(to);
         self.ends.truncate(kept);
+        self.log_end = to;
     }
 }
 
@@ -92,7 +96,8 @@ impl ShadowLogs {
                 if log.ends.last().is_some_and(|(end, _)| end > base_offset) {
                     log.cut(*base_offset);
                 }
-                log.ends.push((last_offset + 1, *prefix));
+                log.log_end = last_offset + 1;
+                log.ends.push((log.log_end, *prefix));
             }
             Fact::Truncated { partition, to, .. } => self.log_mut(node, *partition).cut(*to),
             Fact::LogRecovered {
@@ -110,7 +115,7 @@ impl ShadowLogs {
                 for ((_, _), log) in self.logs.iter_mut().filter(|((n, _), _)| *n == node) {
                     // Its files are gone with their disk.
                     if !std::mem::take(&mut log.loaded) {
-                        log.ends.clear();
+                        log.cut(0);
                     }
                     log.leader_epoch = -1;
                     log.leader = NO_BROKER;
