@@ -41,7 +41,12 @@ impl Drawing<'_> {
                     fault: index - 1,
                     event: Trigger::LeaderElected,
                     nth: 1,
-                    delay_us: self.soon_us(),
+                    delay_us: match family {
+                        // A former leader that was only killed may be back already, and catches up
+                        // within a few round trips.
+                        Family::RollingCrash => self.delay_us(),
+                        _ => self.soon_us(),
+                    },
                 },
             };
             let what = match family {

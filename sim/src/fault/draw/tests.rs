@@ -214,6 +214,9 @@ fn each_leader_in_turn_falls_right_after_its_election() {
                         if fault + 1 == i
                 );
                 assert_eq!(waits, i > 0);
+                if let (Family::RollingCrash, When::Then { delay_us, .. }) = (family, &fault.when) {
+                    assert!(*delay_us <= 20_000, "the former has not caught up");
+                }
                 // Power comes back once all have lost it.
                 let until_all = family == Family::RollingPowerLoss && i < 2;
                 assert_eq!(fault.counted_from, until_all.then_some(2));
