@@ -222,6 +222,9 @@ impl Injector {
 
     /// Counts an event for the faults that wait for its kind.
     pub fn see(&mut self, event: &Event, cluster: &Cluster, world: &World<Node>) {
+        if let EventKind::Fault(FaultEvent::DiskFailed { .. }) = &event.kind {
+            self.look_at_failed_disk(event.node, cluster, world);
+        }
         for i in 0..self.states.len() {
             if self.states[i] != State::Waiting {
                 continue;

@@ -13,11 +13,11 @@ use everyack_broker::time::Nanos;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gone {
     /// A power loss, with what was not synced.
-    WithPower,
+    Power,
     /// The disk was replaced.
-    WithDisk,
+    Disk,
     /// A sync failed and dropped it.
-    WithSync,
+    FailedSync,
 }
 
 /// A leader that had the record.
@@ -66,12 +66,12 @@ impl<'a> Attribution<'a> {
         let (elected_at, new_leader, new_epoch) = passed?;
         let alone = self.replicas[id.partition as usize].len() == 1;
         match self.how_gone(id, new_leader, append, elected_at) {
-            Some(Gone::WithSync) => return Some(Mechanism::S10),
+            Some(Gone::FailedSync) => return Some(Mechanism::S10),
             Some(_) if alone => return Some(Mechanism::S01),
-            Some(Gone::WithPower) => {
+            Some(Gone::Power) => {
                 return Some(self.which_power_loss(id, new_leader, append, elected_at, new_epoch));
             }
-            Some(Gone::WithDisk) => {
+            Some(Gone::Disk) => {
                 return Some(self.which_lost_disk(id, new_leader, append, elected_at));
             }
             None => {}
@@ -114,9 +114,9 @@ impl<'a> Attribution<'a> {
                     (has, dropped, gone) = (true, false, None);
                 }
                 EventKind::Fault(FaultEvent::PowerLost { .. }) if has && gone.is_none() => {
-                    gone = Some(Gone::WithPower);
+                    gone = Some(Gone::Power);
                 }
-                EventKind::Fault(FaultEvent::DiskDestroyed) if has => gone = Some(Gone::WithDisk),
+                EventKind::Fault(FaultEvent::DiskDestroyed) if has => gone = Some(Gone::Disk),
                 EventKind::Fault(FaultEvent::DiskFailed {
                     operation: DiskOperation::Sync,
                     ..
@@ -127,7 +127,7 @@ impl<'a> Attribution<'a> {
                     if *log_end > append.offset {
                         (dropped, gone) = (false, None);
                     } else if dropped && gone.is_none() {
-                        gone = Some(Gone::WithSync);
+                        gone = Some(Gone::FailedSync);
                     }
                 }
                 EventKind::Fact(Fact::Truncated { partition, to, .. })

@@ -245,8 +245,7 @@ fn s10_the_leader_ends_over_its_disk_before_the_record_is_copied() {
     let long_ago = |tale: Tale| {
         let tale = tale.fault(1, disk_failed(DiskOperation::Write));
         let tale = tale.fault(1, FaultEvent::Halted).fault(1, STARTED);
-        let tale = tale.fault(1, KILLED).fenced(1);
-        tale
+        tale.fault(1, KILLED).fenced(1)
     };
     let tale = long_ago(Tale::of(&[1, 2, 3])).appended(1, 0);
     let tale = tale.fault(1, KILLED).fenced(1).decides(2, 1, &[2, 3]);

@@ -71,6 +71,23 @@ impl Injector {
         }
     }
 
+    /// An operation of a disk has failed just now, and the process may have ended over it: whether a
+    /// record of a partition that it led is not on every replica.
+    pub(super) fn look_at_failed_disk(
+        &mut self,
+        node: NodeId,
+        cluster: &Cluster,
+        world: &World<Node>,
+    ) {
+        let kernel = world.kernel();
+        let outages = &self.outages;
+        let fault = |i: usize| outages[i].disks.contains(&node);
+        let struck = self.struck.iter_mut().filter(|s| !s.exposed);
+        for struck in struck.filter(|s| fault(s.fault)) {
+            struck.exposed = led_by(node, cluster, &kernel).any(|p| !cluster.is_copied(&kernel, p));
+        }
+    }
+
     /// Looks again, while an outage lasts, whether a record has come to where it can take it: what a cut,
     /// a disk or a clock puts at risk is appended after it began.
     pub fn look_for_exposure(&mut self, cluster: &Cluster, world: &World<Node>) {
