@@ -56,7 +56,9 @@ fn left(config: &CellConfig, family: Family) -> Left {
     }
 }
 
-/// Writes are refused until the outage ends.
+/// Writes are refused until the outage ends. A clock that was set back by more than
+/// `message.timestamp.after.max.ms` refuses them too; one that is wrong by less does not, and is not
+/// counted here.
 pub(super) fn writes_stop(config: &CellConfig, family: Family) -> bool {
     match left(config, family) {
         Left::All => false,

@@ -249,7 +249,6 @@ mod tests {
             Family::MixedRestart,
             Family::LastIsrCrash,
             Family::ShrunkIsrCrash,
-            Family::ShrunkIsrDiskDestroyed,
         ] {
             assert_eq!(
                 lost(1, family),

@@ -57,6 +57,7 @@ struct Seen {
     consumer_killed: bool,
     handler_failed: bool,
     started_late: bool,
+    clock_wrong: bool,
     /// Faults that can take a broker out of an ISR, a broker each time.
     outages: usize,
 }
@@ -87,6 +88,7 @@ impl Seen {
             .copied()
             .filter(|node| NodeId(*node).broker().is_some())
             .collect();
+        self.clock_wrong |= matches!(what, What::ClockJump { .. } | What::ClockDrift { .. });
         match what {
             What::ResetConnections | What::CutConnections => self.connections_lost = true,
             What::CutFromClients { .. } => self.cut_from_clients = true,
@@ -188,6 +190,10 @@ fn uncommitted(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanis
     if config.acks == Acks::None {
         if seen.connections_lost {
             allowed.insert(P01);
+        }
+        // Refused as from the future (`LogValidator.validateTimestamp`).
+        if seen.clock_wrong {
+            allowed.extend([P01, P02]);
         }
         if seen.cut_from_clients || given_up || (seen.moved && config.is_replicated()) {
             allowed.extend([P01, P02, P03, P20]);

@@ -142,6 +142,12 @@ fn nobody_answers(config: &CellConfig, family: Family, ways: &mut Ways) {
             ways.by(&[P02]);
             ways.beside(&[P01, P03, P19, P20, S10]);
         }
+        // A record that is newer than the broker's clock by more than `message.timestamp.after.max.ms`
+        // (an hour: KIP-1030) is refused (`LogValidator.validateTimestamp`); acks=1 and all are told.
+        Family::ClockJump => {
+            ways.by(&[P02]);
+            ways.beside(&[P01]);
+        }
         // A killed producer's kernel still delivers what its socket has (`Selector` reads a closing
         // channel to its end).
         _ => {}

@@ -7,6 +7,7 @@
 //! lacks it. One fault on a full ISR leaves a member up, and adds nothing.
 
 use super::{CellConfig, Ways};
+use everyack_broker::config::Acks;
 use everyack_sim::fault::Family;
 use everyack_sim::mechanism::Mechanism::{self, *};
 
@@ -17,15 +18,35 @@ pub(super) fn ways(config: &CellConfig, family: Family, ways: &mut Ways) {
     match family {
         // One after the other: a replica that went first and comes back first is elected while those
         // that took records since are all away.
+        // A machine without power closes no connection, so that acks=0 goes on sending to it until its
+        // metadata is old (`metadata.max.age.ms`): the next leaders are not sent anything to lose.
+        Family::RollingPowerLoss if config.acks == Acks::None => ways.beside(&passed_over(config)),
         Family::RollingCrash
         | Family::RollingPowerLoss
         | Family::MixedRestart
         | Family::LastIsrCrash
-        | Family::LastIsrPowerLoss => ways.by(&passed_over(config)),
+        | Family::LastIsrPowerLoss => {
+            let passed_over = passed_over(config);
+            // What a power loss took from one of two that held it is counted as held by the other.
+            if passed_over.contains(&R03) && family != Family::RollingCrash {
+                ways.beside(&[R02]);
+            }
+            ways.by(&passed_over);
+        }
         // The followers live, and one is elected when the leader is fenced. Which one: of two that
         // left the ISR one after the other perhaps the one that left first (R03).
-        Family::ShrunkIsrCrash | Family::ShrunkIsrPowerLoss | Family::ShrunkIsrDiskDestroyed => {
-            ways.by(&passed_over(config))
+        Family::ShrunkIsrCrash | Family::ShrunkIsrPowerLoss => ways.by(&passed_over(config)),
+        // Of those that held it the leader's copy is gone with its disk.
+        Family::ShrunkIsrDiskDestroyed => {
+            let replicas = i32::from(config.replication_factor);
+            if config.effective_min_isr < replicas {
+                ways.by(&[if config.effective_min_isr <= 2 {
+                    R02
+                } else {
+                    R03
+                }]);
+                ways.beside(&[R02, R03]);
+            }
         }
         // All at once, with a full ISR: the last member of the ISR is not always the first to be back.
         Family::ClusterPowerLoss => all_at_once(config, ways),
@@ -49,7 +70,7 @@ fn passed_over(config: &CellConfig) -> Vec<Mechanism> {
 }
 
 fn all_at_once(config: &CellConfig, ways: &mut Ways) {
-    let acknowledged_early = config.acks != everyack_broker::config::Acks::All;
+    let acknowledged_early = config.acks != Acks::All;
     if config.is_replicated() && (!config.flush.is_every() || acknowledged_early) {
         ways.beside(&[R02, R03]);
     }

@@ -34,7 +34,8 @@ fn single(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         // Flushed or not.
         Family::DiskDestroyed | Family::ShrunkIsrDiskDestroyed => ways.by(&[S01]),
-        // A sync that fails drops the pages that it should have kept, and the broker halts over it
+        // A sync that fails, be it the one of an orderly shutdown, drops the pages that it should have
+        // kept, and the broker halts over it
         // (`LogDirFailureChannel`): what it had acknowledged since the sync before is not there when
         // it comes back. An append that fails drops nothing.
         Family::DiskError => {
@@ -50,10 +51,10 @@ fn single(config: &CellConfig, family: Family, ways: &mut Ways) {
 
 fn replicated(config: &CellConfig, family: Family, ways: &mut Ways) {
     let cached = !config.flush.is_every();
-    let acks_0 = config.acks == Acks::None;
-    // acks=0 counts as acknowledged before the sync of its own append.
+    // acks=0 counts as acknowledged before the sync of its own append, acks=1 before those of the
+    // followers, of whom the next leader is one.
     let early = |ways: &mut Ways| {
-        if acks_0 {
+        if config.acks != Acks::All {
             ways.beside(&[S02, R05]);
         }
     };
@@ -77,7 +78,7 @@ fn replicated(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         Family::MixedRestart => early(ways),
         Family::ShrunkIsrPowerLoss | Family::LastIsrPowerLoss => {
-            last_member_without_power(config, ways);
+            last_member_without_power(config, family, ways);
         }
         Family::ShrunkIsrDiskDestroyed => last_member_without_disk(config, ways),
         // One machine of a full ISR: it is fenced and removed before it may register again
@@ -89,15 +90,19 @@ fn replicated(config: &CellConfig, family: Family, ways: &mut Ways) {
 /// The ISR is one replica, its machine loses power, and it is not synced. With eligible leader
 /// replicas and `min.insync.replicas` of 2 or more the others would be kept as eligible, and this
 /// would be safe; without them it loses, which is what KIP-966 was written for.
-fn last_member_without_power(config: &CellConfig, ways: &mut Ways) {
+fn last_member_without_power(config: &CellConfig, family: Family, ways: &mut Ways) {
     let cached = !config.flush.is_every();
     let acks_0 = config.acks == Acks::None;
-    // Another is elected before it is back; or, where its own return wins the race, it is again.
     if config.unclean {
-        let lacking = config.acks != Acks::All
-            || config.effective_min_isr < i32::from(config.replication_factor);
-        if cached && lacking {
-            ways.beside(&[R05, S02]);
+        match family {
+            // The others come back first, and it soon after: where it is unfenced before them it is
+            // the ISR's member, and leads cleanly.
+            Family::LastIsrPowerLoss if cached => {
+                ways.by(&[R05]);
+                ways.beside(&[S02]);
+            }
+            // The others live: one of them leads as soon as it is fenced.
+            _ => {}
         }
         return;
     }

@@ -21,12 +21,20 @@ pub(super) fn plans(script: &Script<'_>, mechanism: Mechanism) -> Vec<FaultPlan>
             }
             plans
         }
-        // What it took alone.
+        // What it took alone; or with one other, and its own copy is gone.
+        R02 if script.family == Family::ShrunkIsrDiskDestroyed => {
+            let with_another = one_follower_missed_some(script);
+            match script.config.effective_min_isr {
+                1 => vec![fails(script, script.taken(), 4), with_another],
+                _ => vec![with_another],
+            }
+        }
         R01 | R02 | S02 | S01 => vec![
             fails(script, script.taken(), 4),
             fails(script, script.taken(), 8),
         ],
         // What the others have too, from before: it fails as soon as it is alone.
+        R05 if script.config.unclean => vec![all_back_together(script)],
         R05 | S20 => vec![at_once(script)],
         R03 => vec![one_follower_missed_some(script)],
         _ => Vec::new(),
@@ -122,6 +130,17 @@ fn fails(script: &Script<'_>, event: Trigger, nth: u32) -> FaultPlan {
 /// The leader is left alone when consumers are behind, and fails as soon as it is.
 fn at_once(script: &Script<'_>) -> FaultPlan {
     starting(script, after(Trigger::Acked, script.late_nth()), None)
+}
+
+/// As above, and it is back right behind the others: whoever is unfenced first leads.
+fn all_back_together(script: &Script<'_>) -> FaultPlan {
+    let mut plan = at_once(script);
+    let last = plan.faults.len() - 1;
+    let back_ms = plan.faults[last].for_ms;
+    for fault in &mut plan.faults[..last] {
+        fault.for_ms = back_ms - 1;
+    }
+    plan
 }
 
 /// One replica is left behind first, and the others take records; then the leader is left alone and

@@ -59,6 +59,7 @@ fn scripted(script: &Script<'_>, mechanism: Mechanism) -> Vec<FaultPlan> {
         family => match (mechanism, family) {
             (P01, Family::ConnectionLoss) => script.on_the_way(),
             (P01, _) => vec![script.outage(Trigger::ProduceInFlight, 0)],
+            (P02, Family::ClockJump) => vec![script.set_back()],
             // Handed to the process before it ends, or before its disk fails.
             (P19 | P02, _) => vec![script.outage(Trigger::ProduceArrived, 0)],
             (P04 | S10, _) if script.config.is_replicated() => {

@@ -1,6 +1,6 @@
 //! The building blocks of canonical plans: what a plan waits for, how long things last.
 
-use crate::model::CellConfig;
+use crate::model::{CellConfig, Flush};
 use everyack_broker::config::Acks;
 use everyack_sim::fault::{
     Direction, DiskOperation, DrawContext, Family, Fault, FaultPlan, Trigger, Unsynced, What, When,
@@ -201,26 +201,52 @@ impl Script<'_> {
     }
 
     /// The leader's syncs fail, once records wait for one: what it should have kept is gone, and the
-    /// process ends over it.
+    /// process ends over it. A log that nothing else syncs is synced by an orderly shutdown.
     pub(super) fn failed_syncs(&self) -> Vec<FaultPlan> {
-        let fails = |event, lasting| {
+        let fails = |from, nth, lasting| {
             let what = What::FailDisk {
                 operation: DiskOperation::Sync,
-                nth: 1,
+                nth,
                 lasting,
             };
-            let when = after(event, self.nth());
-            plan(vec![Fault::new(
-                when,
-                what,
-                Whom::LeaderOf(0),
-                self.noticed_ms(),
-            )])
+            let when = after(Trigger::AckedUnsynced, from);
+            Fault::new(when, what, Whom::LeaderOf(0), self.noticed_ms())
         };
-        vec![
-            fails(Trigger::AckedUnsynced, false),
-            fails(Trigger::AckedUnsynced, true),
-        ]
+        let shut_down = Fault::new(
+            When::AfterFault {
+                fault: 0,
+                delay_ms: 50,
+            },
+            What::ShutDown,
+            Whom::SameAs(0),
+            self.noticed_ms(),
+        );
+        match self.config.flush {
+            // Checkpoints are synced before logs, and which log comes first is not said.
+            Flush::Os => [3, 4, 2, 1]
+                .map(|nth| plan(vec![fails(self.late_nth(), nth, false), shut_down.clone()]))
+                .to_vec(),
+            _ => vec![
+                plan(vec![fails(self.nth(), 1, false)]),
+                plan(vec![fails(self.nth(), 1, true)]),
+            ],
+        }
+    }
+
+    /// The leader's clock is set back by two hours, one more than what a broker takes for a record
+    /// from the future.
+    pub(super) fn set_back(&self) -> FaultPlan {
+        const TWO_HOURS_MS: i64 = 2 * 3_600_000;
+        let when = after(Trigger::Acked, self.nth());
+        let what = What::ClockJump {
+            by_ms: -TWO_HOURS_MS,
+        };
+        plan(vec![Fault::new(
+            when,
+            what,
+            Whom::LeaderOf(0),
+            self.noticed_ms(),
+        )])
     }
 
     fn move_after(&self, event: Trigger, nth: u32) -> Fault {

@@ -23,9 +23,11 @@ use everyack_sim::spec::{Properties, PropertyFiles};
 use std::collections::BTreeMap;
 
 /// The bundled suites: name and text.
-pub const BUNDLED: [(&str, &str); 2] = [
+pub const BUNDLED: [(&str, &str); 4] = [
     ("guide", include_str!("../../suites/guide.toml")),
     ("standard", include_str!("../../suites/standard.toml")),
+    ("replication", include_str!("../../suites/replication.toml")),
+    ("table", include_str!("../../suites/table.toml")),
 ];
 
 /// The bundled suite of that name, parsed.
@@ -215,5 +217,7 @@ fn flat(files: &PropertyFiles) -> BTreeMap<String, String> {
     all
 }
 
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod tests;
