@@ -474,7 +474,7 @@ impl Partition {
             end >= self.log.high_watermark || self.bug == Some(Bug::IsrJoinBelowHighWatermark);
         let epoch_start = self.leader_epoch_start.is_some_and(|start| end >= start)
             || self.bug == Some(Bug::IsrJoinBelowEpochStart);
-        if !(high_watermark && epoch_start) || !self.is_isr_eligible(remote, image) {
+        if !(high_watermark && epoch_start && self.is_isr_eligible(remote, image)) {
             return;
         }
         let mut isr = self.isr.clone();

@@ -179,11 +179,10 @@ fn oor_truncate_all_drops_the_common_records_too() {
         c.until("broker 1 to agree", |c| {
             c.partition(1).leader() == 2 && c.values(1) == ["common"]
         });
-        let cut = c.facts_of(1).find_map(|f| match f {
+        c.facts_of(1).find_map(|f| match f {
             Fact::Truncated { to, .. } => Some(*to),
             _ => None,
-        });
-        cut
+        })
     });
     assert_eq!(seen, (Some(1), Some(0)));
 }

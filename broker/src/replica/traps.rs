@@ -226,7 +226,7 @@ fn trap_12_the_last_isr_member_stays_when_it_dies_and_leads_again() {
     let mut c = TestCluster::start(&[], None);
     c.kill(2);
     c.kill(3);
-    c.until("a single ISR member", |c| &c.state().isr[..] == [1]);
+    c.until("a single ISR member", |c| c.state().isr[..] == [1]);
     c.kill(1);
     c.until("no leader", |c| c.state().leader == NO_BROKER);
     assert_eq!(&c.state().isr[..], &[1]);

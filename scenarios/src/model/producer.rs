@@ -60,10 +60,10 @@ fn another_leads(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         // The leader is alone in its ISR: nobody else is elected. An unclean election of another
         // cuts what it took without having committed it, as any change of the leader does.
-        Family::ShrunkIsrCrash | Family::ShrunkIsrPowerLoss | Family::ShrunkIsrDiskDestroyed => {
-            if config.unclean {
-                uncommitted_below_min_isr(config, ways);
-            }
+        Family::ShrunkIsrCrash | Family::ShrunkIsrPowerLoss | Family::ShrunkIsrDiskDestroyed
+            if config.unclean =>
+        {
+            uncommitted_below_min_isr(config, ways);
         }
         Family::LastIsrCrash | Family::LastIsrPowerLoss => {
             if config.unclean {

@@ -333,6 +333,9 @@ fn listed(
     Ok(Some(Listed { columns, cells }))
 }
 
+/// Configurations, and the cells as the number of one with a family.
+type Cells = (Vec<Point>, Vec<(usize, Family)>);
+
 impl Listed {
     /// The configurations and cells that the lines say, over what the row sets for all of them.
     fn over(
@@ -340,7 +343,7 @@ impl Listed {
         table: &Table<'_>,
         base: Vec<Point>,
         families: &[Family],
-    ) -> Result<(Vec<Point>, Vec<(usize, Family)>), SuiteError> {
+    ) -> Result<Cells, SuiteError> {
         let [base] = base.as_slice() else {
             let allowed = "one value a property and one application: the lines of cells vary them";
             return Err(table.wrong("cells", "a matrix", allowed));

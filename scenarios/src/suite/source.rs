@@ -36,6 +36,9 @@ pub(super) struct Table<'a> {
     taken: Vec<String>,
 }
 
+/// Lists of values, each with its line.
+type Lists = Vec<(usize, Vec<String>)>;
+
 impl<'a> Table<'a> {
     pub(super) fn of(
         source: &'a Source<'a>,
@@ -190,10 +193,7 @@ impl<'a> Table<'a> {
     }
 
     /// A list of lists of values, each with its line.
-    pub(super) fn lists(
-        &mut self,
-        key: &str,
-    ) -> Result<Option<Vec<(usize, Vec<String>)>>, SuiteError> {
+    pub(super) fn lists(&mut self, key: &str) -> Result<Option<Lists>, SuiteError> {
         let list = match self.take(key).map(Spanned::get_ref) {
             None => return Ok(None),
             Some(DeValue::Array(list)) => list,
