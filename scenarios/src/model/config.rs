@@ -78,14 +78,41 @@ pub enum Application {
     CommitBeforeProcessing,
     /// poll and process every record in the same thread, `enable.auto.commit=true`.
     AutoCommit,
+    /// poll, process every record, commit the offset behind the last one, without its leader epoch.
+    CommitExplicitOffsets,
+    /// The same with its leader epoch.
+    CommitExplicitOffsetsWithEpoch,
+    /// poll, process every record, `commitAsync()`.
+    CommitAsync,
+    /// As the first; a record on which the handler throws is tried again in place.
+    RetryOnException,
+    /// As the first; a record on which the handler throws is passed over.
+    SkipOnException,
+    /// As the first; such a record goes to a dead-letter topic, and the commit waits for that.
+    DeadLetter,
+    /// The same, and nobody waits for it.
+    DeadLetterUnawaited,
+    /// Ends when the handler throws, and closes its consumer, which commits by auto-commit.
+    CloseOnException,
+    /// Ends when the handler throws, and calls `commitSync()` before.
+    CommitOnException,
 }
 
 impl Application {
     /// Every application, in the order in which they are listed.
-    pub const ALL: [Application; 3] = [
+    pub const ALL: [Application; 12] = [
         Application::CommitAfterProcessing,
         Application::CommitBeforeProcessing,
         Application::AutoCommit,
+        Application::CommitExplicitOffsets,
+        Application::CommitExplicitOffsetsWithEpoch,
+        Application::CommitAsync,
+        Application::RetryOnException,
+        Application::SkipOnException,
+        Application::DeadLetter,
+        Application::DeadLetterUnawaited,
+        Application::CloseOnException,
+        Application::CommitOnException,
     ];
 
     /// The name in the registry.
@@ -94,7 +121,33 @@ impl Application {
             Application::CommitAfterProcessing => "commit-after-processing",
             Application::CommitBeforeProcessing => "commit-before-processing",
             Application::AutoCommit => "auto-commit",
+            Application::CommitExplicitOffsets => "commit-explicit-offsets",
+            Application::CommitExplicitOffsetsWithEpoch => "commit-explicit-offsets-with-epoch",
+            Application::CommitAsync => "commit-async",
+            Application::RetryOnException => "retry-on-exception",
+            Application::SkipOnException => "skip-on-exception",
+            Application::DeadLetter => "dead-letter",
+            Application::DeadLetterUnawaited => "dead-letter-unawaited",
+            Application::CloseOnException => "close-on-exception",
+            Application::CommitOnException => "commit-on-exception",
         }
+    }
+
+    /// Whether it commits by auto-commit alone.
+    pub fn needs_auto_commit(self) -> bool {
+        matches!(
+            self,
+            Application::AutoCommit | Application::CloseOnException
+        )
+    }
+
+    /// Whether it ends when its handler throws, and is started again.
+    pub fn leaves_on_exception(self) -> bool {
+        let leaving = [
+            Application::CloseOnException,
+            Application::CommitOnException,
+        ];
+        leaving.contains(&self)
     }
 
     /// The application of that name.
@@ -129,7 +182,7 @@ pub enum CellConfigError {
     },
     /// The application commits by auto-commit, and that is off.
     #[error(
-        "enable.auto.commit: found false, allowed is true with the application auto-commit, which commits by nothing else"
+        "enable.auto.commit: found false, allowed is true with an application that commits by nothing else (auto-commit, close-on-exception)"
     )]
     AutoCommitOff,
 }
@@ -154,7 +207,7 @@ impl CellConfig {
                 allowed: Application::ALL.map(Application::name).join(", "),
             }
         })?;
-        if application == Application::AutoCommit && !consumer.enable_auto_commit {
+        if application.needs_auto_commit() && !consumer.enable_auto_commit {
             return Err(CellConfigError::AutoCommitOff);
         }
         for (key, factor) in [

@@ -259,10 +259,21 @@ fn consumers(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>
     if seen.consumer_killed && config.application == Application::CommitBeforeProcessing {
         allowed.insert(C04);
     }
-    if latest && (seen.consumer_killed || seen.started_late) {
+    if seen.handler_failed {
+        allowed.extend(match config.application {
+            Application::SkipOnException => Some(C20),
+            Application::DeadLetterUnawaited => Some(C21),
+            Application::CloseOnException => Some(C02),
+            Application::CommitOnException => Some(C05),
+            _ => None,
+        });
+    }
+    let left = seen.handler_failed && config.application.leaves_on_exception();
+    let started_again = seen.consumer_killed || left;
+    if latest && (started_again || seen.started_late) {
         allowed.insert(C12);
     }
-    if latest && seen.consumer_killed && commits_may_vanish(config, seen) {
+    if latest && started_again && commits_may_vanish(config, seen) {
         allowed.insert(C18);
     }
 }
@@ -500,5 +511,29 @@ mod tests {
         let faults = [(What::ShutDown, LEADER, [1].as_slice())];
         assert!(run(&one, &faults).contains(&Mechanism::P05));
         assert_eq!(run(&safe(), &faults), []);
+    }
+
+    #[test]
+    fn a_handler_that_threw_costs_what_its_application_passes_over() {
+        let fails = What::FailProcessing {
+            records: 1,
+            times: 1,
+        };
+        let faults = [(fails, Whom::Consumer(0), [2100].as_slice())];
+        for (application, lost) in [
+            (Application::RetryOnException, None),
+            (Application::DeadLetter, None),
+            (Application::SkipOnException, Some(Mechanism::C20)),
+            (Application::DeadLetterUnawaited, Some(Mechanism::C21)),
+            (Application::CloseOnException, Some(Mechanism::C02)),
+            (Application::CommitOnException, Some(Mechanism::C05)),
+        ] {
+            let config = CellConfig {
+                application,
+                ..safe()
+            };
+            let lost: Vec<Mechanism> = lost.into_iter().collect();
+            assert_eq!(run(&config, &faults), lost, "{application:?}");
+        }
     }
 }

@@ -94,6 +94,9 @@ fn scripted(script: &Script<'_>, mechanism: Mechanism) -> Vec<FaultPlan> {
             // What it polled first and did not commit is behind the end of the log when it is back.
             (C12, Family::ConsumerCrash) => vec![script.consumer_crash(Trigger::Polled, 1)],
             (C12, Family::LateStart) => vec![script.late_start()],
+            (C20 | C02 | C05, Family::ProcessingException) => {
+                vec![script.handler_fails(2), script.handler_fails(1)]
+            }
             _ => Vec::new(),
         },
     }

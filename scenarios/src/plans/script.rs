@@ -313,4 +313,12 @@ impl Script<'_> {
         let fault = Fault::new(when, What::StartConsumers, Whom::Consumer(0), 0);
         plan(vec![fault])
     }
+
+    /// The handler throws on records of a batch that a poll has just returned.
+    pub(super) fn handler_fails(&self, records: u32) -> FaultPlan {
+        let what = What::FailProcessing { records, times: 1 };
+        let when = after(Trigger::Polled, 2);
+        let fault = Fault::new(when, what, Whom::WhereItHappened, self.noticed_ms());
+        plan(vec![fault])
+    }
 }

@@ -169,9 +169,12 @@ fn choice_of(point: &Point, family: Family) -> Choice {
     Choice { family, values }
 }
 
-/// What the suite lists, in whichever row.
+/// What the suite lists of the product, in whichever row.
 fn listed(suite: &Suite) -> Vec<Choice> {
-    let rows = suite.rows.iter();
+    let rows = suite
+        .rows
+        .iter()
+        .filter(|row| row.name.starts_with("sample"));
     rows.flat_map(|row| {
         let cells = row.cells.iter();
         cells.map(|(point, family)| choice_of(&row.points[*point], *family))
