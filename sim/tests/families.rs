@@ -118,11 +118,7 @@ fn spec(family: Family, setup: Setup, seed: u64) -> RunSpec {
             simulated_ms,
             events: 10_000_000,
         },
-        record: if std::env::var("STORY").is_ok() {
-            Record::Story
-        } else {
-            Record::Summary
-        },
+        record: Record::Summary,
     }
 }
 
