@@ -82,6 +82,9 @@ pub(crate) struct Accepted {
     /// Requests that wait until the one before them is answered.
     backlog: VecDeque<(i32, Request)>,
     muted: bool,
+    /// The other end is gone. What had arrived from it is still handled, one request after the other,
+    /// until none is left or a response is due (`Selector.close`, `CloseMode.GRACEFUL`).
+    closing: bool,
 }
 
 /// A batch of metadata on its way from the image to the replicas.
@@ -337,13 +340,21 @@ impl Run {
             env.serve(Queue::RequestHandler, request_cost(&request));
             self.requests
                 .push_back((Asker { conn, correlation }, request));
+        } else if accepted.closing {
+            self.accepted.remove(&conn);
         }
     }
 
     pub(crate) fn respond(&mut self, asker: Asker, response: Response, env: &mut Env<'_>) {
-        if self.accepted.contains_key(&asker.conn) {
-            env.send(asker.conn, Frame::Response(asker.correlation, response));
-            self.unmute(asker.conn, true, env);
+        match self.accepted.get(&asker.conn) {
+            Some(accepted) if accepted.closing => {
+                self.accepted.remove(&asker.conn);
+            }
+            Some(_) => {
+                env.send(asker.conn, Frame::Response(asker.correlation, response));
+                self.unmute(asker.conn, true, env);
+            }
+            None => {}
         }
     }
 
@@ -362,7 +373,11 @@ impl Run {
     }
 
     fn closed(&mut self, conn: ConnId, env: &mut Env<'_>) {
-        if self.accepted.remove(&conn).is_some() {
+        if let Some(accepted) = self.accepted.get_mut(&conn) {
+            accepted.closing = true;
+            if !accepted.muted && accepted.backlog.is_empty() {
+                self.accepted.remove(&conn);
+            }
         } else if self.lifecycle.owns(conn) {
             self.lifecycle.on_closed(env);
         } else if self.alter_partition.owns(conn) {
@@ -716,3 +731,6 @@ fn request_cost(request: &Request) -> Nanos {
     };
     REQUEST_COST + bytes as Nanos / 1024 * REQUEST_COST_PER_KIB
 }
+
+#[cfg(test)]
+mod tests;

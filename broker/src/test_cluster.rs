@@ -435,6 +435,13 @@ impl TestCluster {
         self.client.remove(&to);
     }
 
+    /// The client closes its connection, behind what it has sent.
+    pub fn disconnect(&mut self, from: BrokerId) {
+        let conn = self.client.remove(&from).expect("a connection");
+        let closed = Input::Closed(conn, CloseReason::Closed);
+        self.put(LATENCY, NodeId::of_broker(from), closed);
+    }
+
     /// Sends one record to partition 0.
     pub fn produce(&mut self, to: BrokerId, acks: i16, value: &str) -> i32 {
         let mut batch = BatchBuilder::new();

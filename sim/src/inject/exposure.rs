@@ -42,12 +42,14 @@ impl Injector {
                 unanswered(*t) || in_hand || cluster.is_commit_behind(&kernel, *t)
             }),
             What::PowerLoss { .. } => {
+                // Not yet synced on every replica, and be it that one has no copy yet.
                 on_the_way
                     || at_risk().any(|p| {
-                        cluster.assignment[p as usize].iter().any(|b| {
+                        let unsynced = cluster.assignment[p as usize].iter().any(|b| {
                             let replica = cluster.replica(&kernel, *b, p);
                             replica.is_some_and(|r| r.log.unflushed_messages() > 0)
-                        })
+                        });
+                        unsynced || !cluster.is_copied(&kernel, p)
                     })
             }
             What::Crash
