@@ -5,6 +5,10 @@
 //! metadata observer and replica fetchers, timers to their owners. Requests of one connection are
 //! handled one after the other (`SocketServer` mutes a channel until its response is sent).
 
+mod accepted;
+#[cfg(test)]
+mod tests;
+
 use crate::bug::Bug;
 use crate::channel::Channel;
 use crate::config::BrokerConfig;
@@ -24,6 +28,7 @@ use crate::replica::purgatory::Asker;
 use crate::shutdown::Stage;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
 use crate::wire::*;
+use accepted::Accepted;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Upper bits of timer tokens: whose timer it is. The lower bits are the owner's.
@@ -68,24 +73,10 @@ const TASKS: [Task; 4] = [
     Task::RecoveryPointCheckpoint,
 ];
 
-/// Service time of a request handler, by kind of work. *Modelled*: of the order of what a broker of
-/// this decade needs, not measured on one.
-const REQUEST_COST: Nanos = 20 * MICROS;
-const REQUEST_COST_PER_KIB: Nanos = 2 * MICROS;
+/// Service times of metadata and of recurring work, *modelled* like those of requests.
 const METADATA_COST: Nanos = 100 * MICROS;
 const ANSWER_COST: Nanos = 5 * MICROS;
 const TASK_COST: Nanos = 50 * MICROS;
-
-/// A connection that somebody opened to this broker.
-#[derive(Debug, Default)]
-pub(crate) struct Accepted {
-    /// Requests that wait until the one before them is answered.
-    backlog: VecDeque<(i32, Request)>,
-    muted: bool,
-    /// The other end is gone. What had arrived from it is still handled, one request after the other,
-    /// until none is left or a response is due (`Selector.close`, `CloseMode.GRACEFUL`).
-    closing: bool,
-}
 
 /// A batch of metadata on its way from the image to the replicas.
 struct Publication {
@@ -296,67 +287,6 @@ impl Run {
     }
 
     // ---- connections ------------------------------------------------------------------------
-
-    fn request_arrived(
-        &mut self,
-        conn: ConnId,
-        correlation: i32,
-        request: Request,
-        env: &mut Env<'_>,
-    ) {
-        let Some(accepted) = self.accepted.get_mut(&conn) else {
-            return;
-        };
-        if let Request::Produce(produce) = &request {
-            for (topic, partitions) in &produce.topics {
-                for p in partitions {
-                    env.fact(Fact::ProduceArrived {
-                        partition: TopicPartition::new(*topic, p.partition),
-                        acks: produce.acks,
-                        records: p.records.clone(),
-                    });
-                }
-            }
-        }
-        accepted.backlog.push_back((correlation, request));
-        if self.serving {
-            self.unmute(conn, false, env);
-        }
-    }
-
-    /// Takes the next request of a connection, if none is in the handlers' hands.
-    fn unmute(&mut self, conn: ConnId, answered: bool, env: &mut Env<'_>) {
-        let Some(accepted) = self.accepted.get_mut(&conn) else {
-            return;
-        };
-        if answered {
-            accepted.muted = false;
-        }
-        if accepted.muted {
-            return;
-        }
-        if let Some((correlation, request)) = accepted.backlog.pop_front() {
-            accepted.muted = true;
-            env.serve(Queue::RequestHandler, request_cost(&request));
-            self.requests
-                .push_back((Asker { conn, correlation }, request));
-        } else if accepted.closing {
-            self.accepted.remove(&conn);
-        }
-    }
-
-    pub(crate) fn respond(&mut self, asker: Asker, response: Response, env: &mut Env<'_>) {
-        match self.accepted.get(&asker.conn) {
-            Some(accepted) if accepted.closing => {
-                self.accepted.remove(&asker.conn);
-            }
-            Some(_) => {
-                env.send(asker.conn, Frame::Response(asker.correlation, response));
-                self.unmute(asker.conn, true, env);
-            }
-            None => {}
-        }
-    }
 
     fn connected(&mut self, conn: ConnId, env: &mut Env<'_>) {
         if self.lifecycle.owns(conn) {
@@ -718,19 +648,3 @@ impl Run {
         }
     }
 }
-
-fn request_cost(request: &Request) -> Nanos {
-    let bytes: usize = match request {
-        Request::Produce(produce) => produce
-            .topics
-            .iter()
-            .flat_map(|(_, partitions)| partitions)
-            .map(|p| p.records.len())
-            .sum(),
-        _ => 0,
-    };
-    REQUEST_COST + bytes as Nanos / 1024 * REQUEST_COST_PER_KIB
-}
-
-#[cfg(test)]
-mod tests;
