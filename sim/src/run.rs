@@ -274,7 +274,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The messages of the batch that a leader has just appended, from its log.
+    /// The messages of the batch that a leader has just appended, from its log; none where the same step
+    /// has cut it off again.
     fn messages_at(
         &self,
         node: NodeId,
@@ -284,9 +285,10 @@ impl<'a> Run<'a> {
         let kernel = self.world.kernel();
         let broker = node.broker().expect("only brokers append");
         let replica = self.cluster.replica(&kernel, broker, partition.partition);
-        let batch = replica
-            .and_then(|r| r.log.batches_metadata_from(base_offset).first().copied())
-            .expect("it was appended in this step");
+        let batch = replica.and_then(|r| r.log.batches_metadata_from(base_offset).first().copied());
+        let Some(batch) = batch.filter(|b| b.base_offset == base_offset) else {
+            return Vec::new();
+        };
         let path = &self.cluster.log_files[partition.partition as usize];
         let disk = kernel.disk(crate::cluster::machine_of(node));
         let content = disk.content(path).expect("the log's file");
