@@ -164,11 +164,14 @@ fn witnesses(report: &Report, style: Style) -> String {
     }
 }
 
-/// The same plans on a weaker twin: evidence that a kept cell was really under attack.
+/// The same plans on a weaker twin: evidence that a kept cell was really under attack. Where the twin
+/// kept everything too, there is none; the JSON has it all the same.
 fn paired(report: &Report, style: Style) -> String {
     let mut out = String::new();
     for cell in &report.cells {
-        let Some(twin) = &cell.twin else { continue };
+        let Some(twin) = cell.twin.as_ref().filter(|t| t.runs_with_loss > 0) else {
+            continue;
+        };
         let weaker: Vec<String> = twin
             .config
             .iter()
