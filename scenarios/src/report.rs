@@ -158,7 +158,7 @@ pub struct Cell {
 
 /// The cluster of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names say it
 pub struct CellTopology {
     pub brokers: u32,
     pub controllers: u32,
@@ -166,7 +166,7 @@ pub struct CellTopology {
 
 /// The fixed batch of drawn plans, from which rates come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names say it
 pub struct Batch {
     pub runs: u64,
     pub exposed: u64,
@@ -184,7 +184,7 @@ pub struct Twin {
 
 /// Median and maximum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names say it
 pub struct Quantiles {
     pub p50: u64,
     pub max: u64,
@@ -192,7 +192,7 @@ pub struct Quantiles {
 
 /// Median and 99th percentile in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names say it
 pub struct AckQuantiles {
     pub p50: f64,
     pub p99: f64,

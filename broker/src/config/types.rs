@@ -45,7 +45,7 @@ pub struct BrokerConfig {
 
 /// What a topic is configured with, after the brokers' defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names are those of Kafka's properties
 pub struct TopicConfig {
     pub min_insync_replicas: i32,
     pub unclean_leader_election_enable: bool,
@@ -81,7 +81,7 @@ impl Acks {
 
 /// What a producer is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names are those of Kafka's properties
 pub struct ProducerConfig {
     pub acks: Acks,
     /// After Kafka's own rules: silently off with acks 0/1 or retries 0 unless it was set
@@ -123,7 +123,7 @@ pub enum AutoOffsetReset {
 
 /// What a consumer is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names are those of Kafka's properties
 pub struct ConsumerConfig {
     pub group_id: Option<String>,
     pub enable_auto_commit: bool,

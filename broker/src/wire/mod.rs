@@ -89,7 +89,7 @@ impl ApiKey {
 
 /// A request.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names are those of Kafka's APIs
 pub enum Request {
     Produce(ProduceRequest),
     Fetch(FetchRequest),
@@ -109,7 +109,7 @@ pub enum Request {
 
 /// A response.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // the names are those of Kafka's APIs
 pub enum Response {
     Produce(ProduceResponse),
     Fetch(FetchResponse),
