@@ -68,6 +68,10 @@ impl<'a> Attribution<'a> {
         match self.how_gone(id, new_leader, append, elected_at) {
             Some(Gone::FailedSync) => return Some(Mechanism::S10),
             Some(_) if alone => return Some(Mechanism::S01),
+            // An unclean election, while another replica has the record on its disk, is what lost it.
+            Some(Gone::Power)
+                if self.election(id, new_epoch).is_some_and(|e| e.1)
+                    && self.another_kept_it(id, new_leader, append, elected_at) => {}
             Some(Gone::Power) => {
                 return Some(self.which_power_loss(id, new_leader, append, elected_at, new_epoch));
             }
@@ -174,6 +178,41 @@ impl<'a> Attribution<'a> {
         } else {
             Mechanism::S02
         }
+    }
+
+    /// Whether a replica other than the new leader had the record on its disk when that was elected, also
+    /// through a power loss of its own, as its next recovery says.
+    fn another_kept_it(
+        &self,
+        id: TopicPartition,
+        new_leader: NodeId,
+        append: AppendedAt,
+        elected_at: Nanos,
+    ) -> bool {
+        self.replicas[id.partition as usize].iter().any(|&broker| {
+            let node = NodeId::of_broker(broker);
+            if node == new_leader || !self.holds(id, node, append, elected_at) {
+                return false;
+            }
+            let mut losses = self.faults().filter(|(at, n, fault)| {
+                *n == node
+                    && (append.at..=elected_at).contains(at)
+                    && matches!(fault, FaultEvent::PowerLost { .. })
+            });
+            let Some((lost_at, ..)) = losses.next() else {
+                return true;
+            };
+            self.events
+                .iter()
+                .filter(|e| e.node == node && e.at > lost_at && self.is_of_topic(e))
+                .find_map(|e| match &e.kind {
+                    EventKind::Fact(Fact::LogRecovered {
+                        partition, log_end, ..
+                    }) if *partition == id.partition => Some(*log_end > append.offset),
+                    _ => None,
+                })
+                .unwrap_or(false)
+        })
     }
 
     fn which_lost_disk(

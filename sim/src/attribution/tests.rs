@@ -350,6 +350,36 @@ fn a_longer_log_with_another_record_at_the_offset_passes_the_record_over() {
 }
 
 #[test]
+fn r03_an_unclean_election_past_durable_copies_is_no_power_loss_of_all() {
+    let power = FaultEvent::PowerLost {
+        unsynced_bytes: 0,
+        kept_bytes: 0,
+    };
+    let tale = |kept: Offset| {
+        Tale::of(&[1, 2, 3])
+            .appended(1, 0)
+            .copied(2, 0, false)
+            .copied(3, 0, false)
+            .answers(1, -1)
+            .fault(1, power.clone())
+            .fenced(1)
+            .decides(2, 1, &[2, 3])
+            .leads(2, 1, ACKED_OFFSET + 1)
+            .fault(2, power.clone())
+            .fault(3, power.clone())
+            .fenced(2)
+            .recovers(1, ACKED_OFFSET)
+            .elects(1, 2, &[1], true)
+            .leads(1, 2, ACKED_OFFSET)
+            .recovers(2, kept)
+            .recovers(3, kept)
+            .lost()
+    };
+    assert_eq!(tale(ACKED_OFFSET + 1), Some(Mechanism::R03));
+    assert_eq!(tale(ACKED_OFFSET), Some(Mechanism::S02));
+}
+
+#[test]
 fn a_first_try_that_a_deposed_leader_appends_late_is_not_what_was_promised() {
     let power = FaultEvent::PowerLost {
         unsynced_bytes: 100,

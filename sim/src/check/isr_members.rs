@@ -5,37 +5,50 @@
 //! failure, whether or not that comes. The moment is the controller's commit of the larger ISR: from the
 //! leader's proposal on the high watermark has waited for the new member (maximal ISR, KIP-497). The log
 //! is the one that the facts tell, whatever the leader believes. Not looked at: the first ISR of a
-//! partition, unclean elections, and members that stay while they lose their tail with the power.
+//! partition, unclean elections, members that stay while they lose their tail with the power, and a
+//! broker that has started again and not registered yet: leader and controller can still mean its former
+//! process, whose broker epoch is the registered one (KIP-903), and its disk may have been replaced since.
 
 use super::log_matching::LogMatching;
 use super::shadow::ShadowLogs;
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Watches the controller.
 #[derive(Debug, Default)]
 pub struct IsrMembers {
     members: BTreeMap<TopicPartition, Vec<BrokerId>>,
+    /// Started, and not registered since.
+    unregistered: BTreeSet<BrokerId>,
 }
 
 impl IsrMembers {
     /// Takes a fact; says what it breaks.
     pub fn check(
         &mut self,
+        node: NodeId,
         fact: &Fact,
         logs: &ShadowLogs,
         matching: &LogMatching,
     ) -> Option<Anomaly> {
-        let Fact::PartitionChanged {
-            partition,
-            isr,
-            unclean,
-            ..
-        } = fact
-        else {
-            return None;
+        let (partition, isr, unclean) = match fact {
+            Fact::BrokerStarted { .. } => {
+                self.unregistered.extend(node.broker());
+                return None;
+            }
+            Fact::BrokerRegistered { broker, .. } => {
+                self.unregistered.remove(broker);
+                return None;
+            }
+            Fact::PartitionChanged {
+                partition,
+                isr,
+                unclean,
+                ..
+            } => (partition, isr, unclean),
+            _ => return None,
         };
         let before = self.members.insert(*partition, isr.clone())?;
         if *unclean {
@@ -46,7 +59,9 @@ impl IsrMembers {
             let log = logs.log(NodeId::of_broker(broker), *partition);
             log.map_or(0, |log| log.log_end)
         };
-        let joined = isr.iter().filter(|broker| !before.contains(broker));
+        let joined = isr
+            .iter()
+            .filter(|broker| !before.contains(broker) && !self.unregistered.contains(broker));
         let (broker, end) = joined
             .map(|broker| (*broker, log_end(*broker)))
             .find(|(_, end)| *end < committed)?;
@@ -102,7 +117,7 @@ mod tests {
         let broken = history.iter().filter(|(node, fact)| {
             logs.see(*node, fact, |_| P.topic);
             matching.check(*node, fact, &logs);
-            check.check(fact, &logs, &matching).is_some()
+            check.check(*node, fact, &logs, &matching).is_some()
         });
         broken.count()
     }
@@ -124,11 +139,20 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_whose_disk_is_gone_has_nothing() {
+    fn a_replica_whose_disk_is_gone_has_nothing_once_its_new_process_is_registered() {
+        let started = (B, Fact::BrokerStarted { clean: false });
+        let registered = Fact::BrokerRegistered {
+            broker: 2,
+            epoch: 7,
+        };
+        let joins = changed(&[1, 2], false);
+        let then = [copied(B, 1, 1, 11), started.clone(), joins.clone()];
+        assert_eq!(judge(&then), 0, "they mean its former process");
         let then = [
             copied(B, 1, 1, 11),
-            (B, Fact::BrokerStarted { clean: false }),
-            changed(&[1, 2], false),
+            started,
+            (CONTROLLER, registered),
+            joins,
         ];
         assert_eq!(judge(&then), 1);
     }

@@ -45,6 +45,6 @@ impl Invariants {
         self.logs.see(node, fact, id_of);
         anomalies.extend(self.log_matching.check(node, fact, &self.logs));
         let (logs, matching) = (&self.logs, &self.log_matching);
-        anomalies.extend(self.isr_members.check(fact, logs, matching));
+        anomalies.extend(self.isr_members.check(node, fact, logs, matching));
     }
 }
