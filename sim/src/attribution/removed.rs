@@ -3,7 +3,7 @@
 use super::{Attribution, TOGETHER};
 use crate::event::{Event, EventKind, FaultEvent};
 use crate::fault::DiskOperation;
-use crate::history::{AppendedAt, Message};
+use crate::history::{AppendedAt, Message, SendOutcome};
 use crate::mechanism::Mechanism;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
@@ -68,9 +68,11 @@ impl<'a> Attribution<'a> {
         match self.how_gone(id, new_leader, append, elected_at) {
             Some(Gone::FailedSync) => return Some(Mechanism::S10),
             Some(_) if alone => return Some(Mechanism::S01),
-            // An unclean election, while another replica has the record on its disk, is what lost it.
+            // The promise did not rest on this copy: the replica was outside the ISR. An unclean election
+            // of it, while another has the record on its disk, is what lost it.
             Some(Gone::Power)
                 if self.election(id, new_epoch).is_some_and(|e| e.1)
+                    && !self.was_in_isr(id, new_leader, message)
                     && self.another_kept_it(id, new_leader, append, elected_at) => {}
             Some(Gone::Power) => {
                 return Some(self.which_power_loss(id, new_leader, append, elected_at, new_epoch));
@@ -178,6 +180,20 @@ impl<'a> Attribution<'a> {
         } else {
             Mechanism::S02
         }
+    }
+
+    /// Whether a replica was in the controller's ISR when the message was acknowledged.
+    fn was_in_isr(&self, id: TopicPartition, node: NodeId, message: &Message) -> bool {
+        let SendOutcome::Acked { at: acked_at, .. } = message.outcome else {
+            return false;
+        };
+        let changes = self.facts().take_while(|(at, ..)| *at <= acked_at);
+        let isr = changes.filter_map(|(_, _, fact)| match fact {
+            Fact::PartitionChanged { partition, isr, .. } if *partition == id => Some(isr),
+            _ => None,
+        });
+        isr.last()
+            .is_none_or(|isr| isr.iter().any(|b| NodeId::of_broker(*b) == node))
     }
 
     /// Whether a replica other than the new leader had the record on its disk when that was elected, also

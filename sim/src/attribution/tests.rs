@@ -365,6 +365,7 @@ fn r03_an_unclean_election_past_durable_copies_is_no_power_loss_of_all() {
             .fenced(1)
             .decides(2, 1, &[2, 3])
             .leads(2, 1, ACKED_OFFSET + 1)
+            .acked()
             .fault(2, power.clone())
             .fault(3, power.clone())
             .fenced(2)
