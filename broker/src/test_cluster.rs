@@ -209,10 +209,9 @@ impl TestCluster {
             .map(|(conn, _)| *conn)
             .collect();
         for conn in broken {
-            let (a, b) = self.conns[&conn];
+            let (a, _) = self.conns[&conn];
             self.close(conn, a, CloseReason::Reset);
             self.put(LATENCY, a, Input::Closed(conn, CloseReason::Reset));
-            let _ = b;
         }
     }
 
