@@ -139,14 +139,14 @@ impl<P: Process + 'static> World<P> {
         self.0.borrow().kernel.now()
     }
 
-    /// Takes one event from the kernel and lets the applications run that it woke. Their timers and
-    /// restarts come back as [`Next::Quiet`].
+    /// Lets the kernel go on until it has something for the driver or an application, and lets the
+    /// applications run that were woken. Their timers and restarts come back as [`Next::Quiet`].
     pub async fn next(&self) -> Next {
         let (next, restart, awake) = {
             let mut state = self.0.borrow_mut();
             state.answer_all();
             let mut restart = None;
-            let next = match state.kernel.next() {
+            let next = match state.kernel.run_until_news() {
                 Next::Control(token) if token >= RESTARTS => {
                     restart = state.restart_due(token);
                     Next::Quiet

@@ -238,11 +238,6 @@ impl<P: Process> Kernel<P> {
         self.agenda.now()
     }
 
-    /// When the next event is due.
-    pub fn peek(&self) -> Option<Nanos> {
-        self.agenda.peek()
-    }
-
     /// Puts an event of the driver's own into the stream, at the present instant.
     pub fn record(&mut self, node: NodeId, kind: EventKind) {
         let at = self.agenda.now();

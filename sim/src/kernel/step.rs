@@ -46,6 +46,23 @@ impl<P: Process> Kernel<P> {
         }
     }
 
+    /// Moves time on, event by event, until one has left something for the driver: in the stream, an
+    /// answer to an application, a process that halted, a frame that the watch picked, or the driver's
+    /// own event.
+    pub fn run_until_news(&mut self) -> Next {
+        loop {
+            let next = self.next();
+            let quiet = matches!(next, Next::Stepped(_) | Next::Quiet)
+                && self.events.is_empty()
+                && self.replies.is_empty()
+                && self.watched.is_empty()
+                && self.halted.is_empty();
+            if !quiet {
+                return next;
+            }
+        }
+    }
+
     fn network_event(&mut self, due: Due) -> Delivery {
         let (network, agenda, hosts) = (&mut self.network, &mut self.agenda, &self.hosts);
         match due {
@@ -240,7 +257,7 @@ impl<P: Process> Kernel<P> {
         let percent = self.machines[node.machine as usize].slowness_percent;
         let servers = &mut node.queues[slot];
         let drawn = servers.rng.range(50, 200) * percent;
-        let work = (u128::from(cost) * u128::from(drawn) / 10_000) as Nanos;
+        let work = cost.saturating_mul(drawn) / 10_000;
         let free = servers
             .free_at
             .iter_mut()

@@ -30,6 +30,9 @@ pub(super) struct WallClock {
 
 impl WallClock {
     pub(super) fn error_ms(&self, now: Nanos) -> i64 {
+        if self.drift_ppm == 0 {
+            return self.offset_ms;
+        }
         let elapsed_ms = ((now - self.since) / MILLIS) as i64;
         self.offset_ms + elapsed_ms * self.drift_ppm / 1_000_000
     }
