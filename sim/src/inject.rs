@@ -63,6 +63,8 @@ struct Outage {
 pub struct Injector {
     plan: FaultPlan,
     states: Vec<State>,
+    /// Whether some fault counts events now.
+    counting: bool,
     outages: Vec<Outage>,
     counts: Vec<u32>,
     /// Node at which the event that set a fault off happened.
@@ -81,9 +83,10 @@ impl Injector {
     /// For a plan; nothing strikes before [`Self::begin`].
     pub fn new(plan: FaultPlan) -> Injector {
         let n = plan.faults.len();
-        Injector {
+        let mut injector = Injector {
             plan,
             states: vec![State::Waiting; n],
+            counting: false,
             outages: vec![Outage::default(); n],
             counts: vec![0; n],
             origins: vec![None; n],
@@ -93,7 +96,20 @@ impl Injector {
             in_hand: BTreeMap::new(),
             consumers_wanted: false,
             disk_failed: false,
-        }
+        };
+        injector.counting = injector.counts_events();
+        injector
+    }
+
+    fn enter(&mut self, i: usize, state: State) {
+        self.states[i] = state;
+        self.counting = self.counts_events();
+    }
+
+    fn counts_events(&self) -> bool {
+        let waiting = |i: &usize| self.states[*i] == State::Waiting;
+        let mut waiting = (0..self.states.len()).filter(waiting);
+        waiting.any(|i| self.awaits(i).is_some())
     }
 
     /// Whether the plan itself starts the consumers.
@@ -139,16 +155,16 @@ impl Injector {
     /// The producers start now.
     pub fn begin(&mut self, world: &World<Node>) {
         let now = world.now();
-        for (i, fault) in self.plan.faults.iter().enumerate() {
-            if let When::AtUs(us) = fault.when {
-                self.states[i] = State::Due;
+        for i in 0..self.plan.faults.len() {
+            if let When::AtUs(us) = self.plan.faults[i].when {
+                self.enter(i, State::Due);
                 world.kernel().control(now + us * MICROS, STRIKE | i as u64);
             }
         }
     }
 
     fn schedule(&mut self, i: usize, delay: Nanos, world: &World<Node>) {
-        self.states[i] = State::Due;
+        self.enter(i, State::Due);
         let at = world.now() + delay;
         world.kernel().control(at, STRIKE | i as u64);
     }
@@ -225,6 +241,9 @@ impl Injector {
         if let EventKind::Fault(FaultEvent::DiskFailed { .. }) = &event.kind {
             self.look_at_failed_disk(event.node, cluster, world);
         }
+        if !self.counting {
+            return;
+        }
         for i in 0..self.states.len() {
             if self.states[i] != State::Waiting {
                 continue;
@@ -272,7 +291,7 @@ impl Injector {
             self.schedule(i, LOOK_AGAIN, world);
             return;
         }
-        self.states[i] = State::Struck;
+        self.enter(i, State::Struck);
         self.struck.push(StruckFault {
             fault: i,
             at_us: world.now() / MICROS,
@@ -341,7 +360,7 @@ impl Injector {
             world.record(node, EventKind::Fault(FaultEvent::Killed));
             self.outages[i].brokers.push(node.0 as BrokerId);
         }
-        self.states[i] = State::Ended;
+        self.enter(i, State::Ended);
         let outage = std::mem::take(&mut self.outages[i]);
         for &(from, to) in &outage.slowed {
             world.kernel().set_extra_latency(from, to, 0);
@@ -428,7 +447,7 @@ impl Injector {
             if self.states[i] == State::Struck {
                 self.end(i, true, cluster, world).await;
             }
-            self.states[i] = State::Ended;
+            self.enter(i, State::Ended);
         }
         for &broker in &cluster.brokers {
             start_broker(broker, cluster, world);

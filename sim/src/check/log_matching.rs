@@ -12,7 +12,7 @@
 //! that lives on, it goes on with the former one (R04).
 //! That something was lost then is the verdict's affair, not this invariant's.
 
-use super::shadow::{ShadowLog, ShadowLogs, prefix_at};
+use super::shadow::{ShadowLog, ShadowLogs, prefix_at, up_to};
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
@@ -112,7 +112,7 @@ impl Committed {
             self.high_watermark = log_end;
             self.since_epoch = self.leader_epoch;
         }
-        let kept = self.ends.partition_point(|(end, _)| *end <= log_end);
+        let kept = up_to(&self.ends, log_end);
         if kept < self.ends.len() {
             self.ends.truncate(kept);
             self.since_epoch = self.leader_epoch;
@@ -130,7 +130,7 @@ impl Committed {
             }
         }
         let last = self.ends.last().map_or(0, |(end, _)| *end);
-        let known = passed.partition_point(|(end, _)| *end <= last);
+        let known = up_to(passed, last);
         self.ends.extend_from_slice(&passed[known..]);
         None
     }

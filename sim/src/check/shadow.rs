@@ -10,6 +10,9 @@ use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
 use std::collections::BTreeMap;
 
+/// How many ends are looked at from the last one back before the rest is searched by halves.
+const NEAR: usize = 6;
+
 /// One replica's log, and the role that its broker has applied.
 #[derive(Debug, Clone)]
 pub struct ShadowLog {
@@ -43,7 +46,7 @@ impl ShadowLog {
 
     /// How many known ends are at or below `offset`.
     pub fn ends_up_to(&self, offset: Offset) -> usize {
-        self.ends.partition_point(|(end, _)| *end <= offset)
+        up_to(&self.ends, offset)
     }
 
     /// The fingerprint at `offset`, where a batch is known to end there.
@@ -58,10 +61,22 @@ impl ShadowLog {
     }
 }
 
+/// How many ascending ends are at or below `offset`. Most questions are about the last few.
+pub fn up_to(ends: &[(Offset, u64)], offset: Offset) -> usize {
+    let mut above = 0;
+    while above < ends.len().min(NEAR) {
+        if ends[ends.len() - 1 - above].0 <= offset {
+            return ends.len() - above;
+        }
+        above += 1;
+    }
+    ends[..ends.len() - above].partition_point(|(end, _)| *end <= offset)
+}
+
 /// The fingerprint at `offset` in ascending ends.
 pub fn prefix_at(ends: &[(Offset, u64)], offset: Offset) -> Option<u64> {
-    let index = ends.binary_search_by_key(&offset, |(end, _)| *end).ok()?;
-    Some(ends[index].1)
+    let last = ends[..up_to(ends, offset)].last()?;
+    (last.0 == offset).then_some(last.1)
 }
 
 /// All of them.
