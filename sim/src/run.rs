@@ -28,6 +28,7 @@ use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
 use everyack_broker::time::{MICROS, MILLIS, Nanos, SECONDS};
 use everyack_broker::wire::{Frame, Request};
+use std::cell::Cell;
 
 /// How often the phases are looked at.
 const TICK: Nanos = 50 * MILLIS;
@@ -40,6 +41,14 @@ const START_BOUND: Nanos = 60 * SECONDS;
 /// Room for the events of a run of half a minute, so that they are not moved again and again as they
 /// become more.
 const EVENTS_EXPECTED: usize = 1 << 14;
+/// More room than this is given back.
+const EVENTS_KEPT: usize = 1 << 17;
+
+thread_local! {
+    /// The room that the last run on behalf of this thread left. Each run has a thread of its own, whose
+    /// memory the system would clear anew.
+    static ROOM: Cell<Vec<Event>> = const { Cell::new(Vec::new()) };
+}
 
 /// Runs a spec. The same spec and the same build give the same result, on any thread, in any
 /// process. A panic of the testbed is an outcome, never a panic of the caller.
@@ -65,16 +74,28 @@ pub fn run_with(spec: &RunSpec, plant: Plant) -> RunResult {
         Plant::Nothing => producers,
         Plant::HashMapOrder => by_hash_map(producers),
     };
-    match host(spec.seed, || drive(spec, order)) {
-        Ok(result) => result,
+    let mut room = ROOM.take();
+    room.reserve(EVENTS_EXPECTED);
+    match host(spec.seed, || drive(spec, order, room)) {
+        Ok((result, mut room)) => {
+            room.clear();
+            room.shrink_to(EVENTS_KEPT);
+            ROOM.set(room);
+            result
+        }
         Err(panic) => RunResult::broken(Outcome::Panicked(panic)),
     }
 }
 
-async fn drive(spec: &RunSpec, producers: Vec<usize>) -> RunResult {
-    let mut run = Run::set_up(spec, producers);
+async fn drive(
+    spec: &RunSpec,
+    producers: Vec<usize>,
+    room: Vec<Event>,
+) -> (RunResult, Vec<Event>) {
+    let mut run = Run::set_up(spec, producers, room);
     let outcome = run.play().await;
-    run.judge(outcome)
+    let result = run.judge(outcome);
+    (result, run.events)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +134,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn set_up(spec: &'a RunSpec, producers_in_order: Vec<usize>) -> Run<'a> {
+    fn set_up(spec: &'a RunSpec, producers_in_order: Vec<usize>, room: Vec<Event>) -> Run<'a> {
         let mut kernel = Kernel::new(spec.seed, spec.wire);
         if spec.record == Record::Full {
             kernel.record_steps();
@@ -146,7 +167,7 @@ impl<'a> Run<'a> {
             in_order,
             marks: Marks::default(),
             anomalies: Vec::new(),
-            events: Vec::with_capacity(EVENTS_EXPECTED),
+            events: room,
             observed: 0,
             sent: Vec::new(),
             phase: Phase::Starting,
@@ -432,7 +453,7 @@ impl<'a> Run<'a> {
 
     // ---- judging ----------------------------------------------------------------------------
 
-    fn judge(mut self, outcome: Outcome) -> RunResult {
+    fn judge(&mut self, outcome: Outcome) -> RunResult {
         let kernel = self.world.kernel();
         let disks = || self.cluster.final_partitions(&kernel);
         let dead_letters = || self.cluster.kept_dead_letters(&kernel);
