@@ -65,7 +65,24 @@ impl Queue {
             Queue::Controller => 3,
             Queue::Coordinator => 4,
             Queue::LogDirFailureHandler => 5,
-            Queue::ReplicaFetcher(id) => 16 + id as u64,
+            Queue::ReplicaFetcher(id) => 16 + u64::from(id as u32),
+        }
+    }
+
+    /// The queue with that number.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn from_code(code: u64) -> Queue {
+        match code {
+            0 => Queue::RequestHandler,
+            1 => Queue::Scheduler,
+            2 => Queue::MetadataPublisher,
+            3 => Queue::Controller,
+            4 => Queue::Coordinator,
+            5 => Queue::LogDirFailureHandler,
+            16.. => Queue::ReplicaFetcher((code - 16) as i32),
+            _ => panic!("no queue has the number {code}"),
         }
     }
 }
