@@ -50,10 +50,10 @@ impl ReplicaManager {
 
     /// `LogManager.shutdown`: flushes every log.
     pub fn flush_all(&mut self, env: &mut Env<'_>) {
-        let all: Vec<TopicPartition> = self.replicas.keys().copied().collect();
+        let all: Vec<TopicPartition> = self.replicas.keys().collect();
         for id in all {
             let token = self.sync_token(SyncUse::Background(id));
-            let log = &mut self.replicas.get_mut(&id).expect("listed").partition.log;
+            let log = &mut self.replicas.get_mut(id).expect("listed").partition.log;
             log.begin_close_flush(env.disk, token);
         }
     }
@@ -99,11 +99,11 @@ impl ReplicaManager {
                 let age = env.wall_ms.saturating_sub(log.last_flush_ms());
                 log.unflushed_messages() > 0 && age >= r.partition.config.flush_ms
             })
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for id in due {
             let token = self.sync_token(SyncUse::Background(id));
-            let log = &mut self.replicas.get_mut(&id).expect("listed").partition.log;
+            let log = &mut self.replicas.get_mut(id).expect("listed").partition.log;
             let begun = log.begin_flush(env.disk, token);
             assert!(begun, "it has unflushed messages");
         }
@@ -141,14 +141,14 @@ impl ReplicaManager {
 
     /// Writes a partition's leader epochs where they changed (`LeaderEpochFileCache`).
     pub(super) fn write_epochs(&mut self, id: TopicPartition, env: &mut Env<'_>) {
-        let log = &self.replicas[&id].partition.log;
+        let log = &self.replicas[id].partition.log;
         if !log.epoch_checkpoint_due() || self.offline {
             return;
         }
         let token = self.sync_token(SyncUse::Epochs(id));
         let log = &mut self
             .replicas
-            .get_mut(&id)
+            .get_mut(id)
             .expect("known partition")
             .partition
             .log;
@@ -176,7 +176,7 @@ impl ReplicaManager {
     /// Starts the flush of an append that holds its partition's lock.
     pub(super) fn hold_for_flush(&mut self, id: TopicPartition, then: Append, env: &mut Env<'_>) {
         let token = self.sync_token(SyncUse::Append(id));
-        let replica = self.replicas.get_mut(&id).expect("it was appended to");
+        let replica = self.replicas.get_mut(id).expect("it was appended to");
         assert!(replica.held.is_none(), "the lock has one holder");
         replica.held = Some((token, then));
         let begun = replica.partition.log.begin_flush(env.disk, token);
@@ -210,7 +210,7 @@ impl ReplicaManager {
             }
             SyncUse::Background(id) => self.flushed(id, token, result, env),
             SyncUse::Epochs(id) => {
-                let log = &mut self.replicas.get_mut(&id).expect("known").partition.log;
+                let log = &mut self.replicas.get_mut(id).expect("known").partition.log;
                 let progress = log.epoch_checkpoint_synced(env.disk, result);
                 progress.map(|p| p == CheckpointProgress::Again)
             }
@@ -245,7 +245,7 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let replica = self.replicas.get_mut(&id).expect("it holds the lock");
+        let replica = self.replicas.get_mut(id).expect("it holds the lock");
         let (holder, append) = replica.held.take().expect("it holds the lock");
         assert_eq!(holder, token, "the lock's holder is the one that synced");
         self.continue_append(append, turn, image, env);
@@ -260,7 +260,7 @@ impl ReplicaManager {
         result: Result<(), DiskError>,
         env: &mut Env<'_>,
     ) -> Result<bool, DiskError> {
-        let log = &mut self.replicas.get_mut(&id).expect("known").partition.log;
+        let log = &mut self.replicas.get_mut(id).expect("known").partition.log;
         match log.flush_completed(token, result, env.wall_ms, env.disk)? {
             FlushProgress::Again => Ok(true),
             FlushProgress::Done { recovery_point } => {

@@ -7,14 +7,16 @@
 
 use crate::bug::Bug;
 use crate::controller::MetadataImage;
-use crate::disk::DiskError;
+use crate::disk::{Disk, DiskError};
 use crate::env::Env;
 use crate::ids::*;
 use crate::log::{PartitionLog, ReadError};
+use crate::replica::Partition;
 use crate::replica::manager::{ReplicaManager, Upcall};
 use crate::replica::purgatory::{Asker, Delayed, DelayedFetch};
 use crate::wire::*;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// What the partitions of one fetch gave.
 struct ReadResult {
@@ -22,6 +24,8 @@ struct ReadResult {
     bytes: u64,
     /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
+    /// Partitions whose high watermark the request moved.
+    moved: SmallVec<[TopicPartition; 2]>,
 }
 
 impl ReplicaManager {
@@ -33,8 +37,8 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let (result, moved) = self.read(&request, true, image, env);
-        for id in moved {
+        let mut result = self.read(&request, true, image, env);
+        for id in std::mem::take(&mut result.moved) {
             self.high_watermark_moved(id, image, env);
         }
         let nothing_to_wait_for = request.max_wait_ms <= 0
@@ -65,24 +69,24 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let (result, _) = self.read(&fetch.request, false, image, env);
+        let result = self.read(&fetch.request, false, image, env);
         self.respond_fetch(fetch.asker, result);
     }
 
-    /// Also returns the partitions whose high watermark the request moved.
     fn read(
         &mut self,
         request: &FetchRequest,
         update_follower: bool,
         image: &MetadataImage,
         env: &mut Env<'_>,
-    ) -> (ReadResult, Vec<TopicPartition>) {
+    ) -> ReadResult {
         let mut result = ReadResult {
             topics: Vec::with_capacity(request.topics.len()),
             bytes: 0,
             answer_now: false,
+            moved: SmallVec::new(),
         };
-        let mut moved = Vec::new();
+        let from_follower = request.replica_id >= 0;
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
         let mut budget = u64::try_from(cap).unwrap_or(0);
         for (topic, partitions) in &request.topics {
@@ -97,22 +101,43 @@ impl ReplicaManager {
                     (NO_BROKER, NO_EPOCH),
                 ));
                 let read = results.last_mut().expect("it was just pushed");
-                if let Err(error) =
-                    self.read_partition(id, ask, request, budget, first, image, read, env)
-                {
+                let Some(replica) = self.replicas.get_mut(id) else {
+                    let error = error_of_no_replica(id, image);
+                    *read = failed(ask.partition, error, leader_hint(id, error, image));
+                    result.answer_now = true;
+                    continue;
+                };
+                let partition = &mut replica.partition;
+                if let Err(error) = read_partition(
+                    partition,
+                    ask,
+                    request,
+                    (budget, first),
+                    self.bug,
+                    read,
+                    env.disk,
+                ) {
                     if error == ErrorCode::KafkaStorageError {
                         self.log_directory_failed(DiskError::Io, env);
                     }
-                    *read = failed(ask.partition, error, self.leader_hint(id, error, image));
-                }
-                if update_follower
-                    && request.replica_id >= 0
-                    && read.error.is_none()
-                    && read.diverging_epoch.is_none()
-                {
-                    match self.follower_fetched(id, ask, request, image, env) {
-                        Ok(true) => moved.push(id),
-                        Ok(false) => {}
+                    *read = failed(ask.partition, error, leader_hint(id, error, image));
+                } else if update_follower && from_follower && read.diverging_epoch.is_none() {
+                    let had_proposal = partition.pending().is_some();
+                    match partition.update_follower(
+                        request.replica_id,
+                        request.replica_epoch,
+                        ask.fetch_offset,
+                        image,
+                        env,
+                    ) {
+                        Ok(moved) => {
+                            if !had_proposal && partition.pending().is_some() {
+                                self.upcalls.push(Upcall::ProposeIsr(id));
+                            }
+                            if moved {
+                                result.moved.push(id);
+                            }
+                        }
                         Err(error) => *read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
                     }
                 }
@@ -121,118 +146,13 @@ impl ReplicaManager {
                 budget = budget.saturating_sub(len);
                 // A consumer whose position lies beyond the high watermark of a new leader does not wait
                 // either (`DelayedFetch.tryComplete`, case F).
-                let beyond = request.replica_id < 0 && ask.fetch_offset > read.high_watermark;
+                let beyond = !from_follower && ask.fetch_offset > read.high_watermark;
                 result.answer_now |=
                     !read.error.is_none() || read.diverging_epoch.is_some() || beyond;
             }
             result.topics.push((*topic, results));
         }
-        (result, moved)
-    }
-
-    fn leader_hint(
-        &self,
-        id: TopicPartition,
-        error: ErrorCode,
-        image: &MetadataImage,
-    ) -> (BrokerId, LeaderEpoch) {
-        match image.partition(id) {
-            Some(state)
-                if matches!(
-                    error,
-                    ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
-                ) =>
-            {
-                (state.leader, state.leader_epoch)
-            }
-            _ => (NO_BROKER, NO_EPOCH),
-        }
-    }
-
-    fn follower_fetched(
-        &mut self,
-        id: TopicPartition,
-        ask: &FetchPartition,
-        request: &FetchRequest,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) -> Result<bool, ErrorCode> {
-        let replica = self.replicas.get_mut(&id).expect("it was just read");
-        let had_proposal = replica.partition.pending().is_some();
-        let moved = replica.partition.update_follower(
-            request.replica_id,
-            request.replica_epoch,
-            ask.fetch_offset,
-            image,
-            env,
-        )?;
-        if !had_proposal && replica.partition.pending().is_some() {
-            self.upcalls.push(Upcall::ProposeIsr(id));
-        }
-        Ok(moved)
-    }
-
-    /// `Partition.fetchRecords` and `readRecords`.
-    #[allow(clippy::too_many_arguments)] // the request's own parts, read in one place
-    fn read_partition(
-        &mut self,
-        id: TopicPartition,
-        ask: &FetchPartition,
-        request: &FetchRequest,
-        budget: u64,
-        first: bool,
-        image: &MetadataImage,
-        result: &mut FetchPartitionResult,
-        env: &mut Env<'_>,
-    ) -> Result<(), ErrorCode> {
-        let replica = self.replicas.get(&id).ok_or_else(|| {
-            if image.topic(id.topic).is_none() {
-                ErrorCode::UnknownTopicId
-            } else if image.partition(id).is_none() {
-                ErrorCode::UnknownTopicOrPartition
-            } else {
-                ErrorCode::NotLeaderOrFollower
-            }
-        })?;
-        let partition = &replica.partition;
-        let from_follower = request.replica_id >= 0;
-        let current = if from_follower && self.bug == Some(Bug::NoFetchEpoch) {
-            NO_EPOCH
-        } else {
-            ask.current_leader_epoch
-        };
-        partition.check_leader_epoch(current, true)?;
-        if from_follower
-            && !partition
-                .remotes()
-                .iter()
-                .any(|r| r.broker == request.replica_id)
-        {
-            return Err(ErrorCode::UnknownLeaderEpoch);
-        }
-        let log = &partition.log;
-        result.high_watermark = log.high_watermark;
-        result.last_stable_offset = log.high_watermark;
-        result.log_start_offset = log.log_start_offset();
-        if from_follower {
-            result.diverging_epoch =
-                partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset)?;
-            if result.diverging_epoch.is_some() {
-                return Ok(());
-            }
-        }
-        let upper_bound = if from_follower {
-            log.log_end_offset()
-        } else {
-            log.high_watermark
-        };
-        let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0)) as i32;
-        match log.read(ask.fetch_offset, limit, upper_bound, env.disk, first) {
-            Ok(records) => result.records = records,
-            Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
-            Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
-        }
-        Ok(())
+        result
     }
 
     /// `DelayedFetch.tryComplete`.
@@ -254,7 +174,7 @@ impl ReplicaManager {
         for (topic, partitions) in &request.topics {
             for ask in partitions {
                 let id = TopicPartition::new(*topic, ask.partition);
-                let Some(replica) = self.replicas.get(&id) else {
+                let Some(replica) = self.replicas.get(id) else {
                     return true;
                 };
                 let partition = &replica.partition;
@@ -294,7 +214,7 @@ impl ReplicaManager {
     ) -> Result<(i64, Offset, LeaderEpoch), ErrorCode> {
         let replica = self
             .replicas
-            .get(&id)
+            .get(id)
             .ok_or(ErrorCode::NotLeaderOrFollower)?;
         let partition = &replica.partition;
         partition.check_leader_epoch(ask.current_leader_epoch, true)?;
@@ -330,7 +250,7 @@ impl ReplicaManager {
             leader_epoch: NO_EPOCH,
             end_offset: -1,
         };
-        match self.replicas.get(&id) {
+        match self.replicas.get(id) {
             None => end.error = ErrorCode::NotLeaderOrFollower,
             Some(replica) => {
                 let partition = &replica.partition;
@@ -346,6 +266,81 @@ impl ReplicaManager {
         }
         end
     }
+}
+
+/// Why a partition that a request names is not read or written here.
+pub(super) fn error_of_no_replica(id: TopicPartition, image: &MetadataImage) -> ErrorCode {
+    if image.topic(id.topic).is_none() {
+        ErrorCode::UnknownTopicId
+    } else if image.partition(id).is_none() {
+        ErrorCode::UnknownTopicOrPartition
+    } else {
+        ErrorCode::NotLeaderOrFollower
+    }
+}
+
+fn leader_hint(
+    id: TopicPartition,
+    error: ErrorCode,
+    image: &MetadataImage,
+) -> (BrokerId, LeaderEpoch) {
+    match image.partition(id) {
+        Some(state)
+            if matches!(
+                error,
+                ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+            ) =>
+        {
+            (state.leader, state.leader_epoch)
+        }
+        _ => (NO_BROKER, NO_EPOCH),
+    }
+}
+
+/// `Partition.fetchRecords` and `readRecords`. `budget` is what the answer may still take, and whether
+/// nothing was read for it yet.
+fn read_partition(
+    partition: &Partition,
+    ask: &FetchPartition,
+    request: &FetchRequest,
+    (budget, first): (u64, bool),
+    bug: Option<Bug>,
+    result: &mut FetchPartitionResult,
+    disk: &dyn Disk,
+) -> Result<(), ErrorCode> {
+    let from_follower = request.replica_id >= 0;
+    let current = if from_follower && bug == Some(Bug::NoFetchEpoch) {
+        NO_EPOCH
+    } else {
+        ask.current_leader_epoch
+    };
+    partition.check_leader_epoch(current, true)?;
+    if from_follower && !partition.has_remote(request.replica_id) {
+        return Err(ErrorCode::UnknownLeaderEpoch);
+    }
+    let log = &partition.log;
+    result.high_watermark = log.high_watermark;
+    result.last_stable_offset = log.high_watermark;
+    result.log_start_offset = log.log_start_offset();
+    if from_follower {
+        result.diverging_epoch =
+            partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset)?;
+        if result.diverging_epoch.is_some() {
+            return Ok(());
+        }
+    }
+    let upper_bound = if from_follower {
+        log.log_end_offset()
+    } else {
+        log.high_watermark
+    };
+    let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0)) as i32;
+    match log.read(ask.fetch_offset, limit, upper_bound, disk, first) {
+        Ok(records) => result.records = records,
+        Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
+        Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
+    }
+    Ok(())
 }
 
 /// Bytes of the batches from the one that holds `from` up to the end offset.

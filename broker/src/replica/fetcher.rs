@@ -9,10 +9,10 @@
 use crate::bug::Bug;
 use crate::channel::Channel;
 use crate::ids::*;
+use crate::replica::by_partition::ByPartition;
 use crate::replica::partition::Partition;
 use crate::time::Nanos;
-use crate::wire::{FetchPartition, Response};
-use std::collections::BTreeMap;
+use crate::wire::{ByTopicId, FetchPartition, Response, push_by_topic};
 
 /// `PartitionFetchState`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +61,11 @@ pub struct Fetcher {
     /// The connection to it.
     pub channel: Channel,
     /// What it copies.
-    pub partitions: BTreeMap<TopicPartition, FetchState>,
+    pub partitions: ByPartition<FetchState>,
     /// What it is waiting for.
     pub asked: Asked,
+    /// What `asked` lists next time; empty, kept to spare an allocation.
+    pub spare: Vec<(TopicPartition, FetchPartition)>,
     /// Partitions whose offset was out of range, to be asked about one by one.
     pub out_of_range: Vec<TopicPartition>,
     /// The answer that waits for its turn.
@@ -78,8 +80,9 @@ impl Fetcher {
         Fetcher {
             leader,
             channel,
-            partitions: BTreeMap::new(),
+            partitions: ByPartition::new(),
             asked: Asked::Nothing,
+            spare: Vec::new(),
             out_of_range: Vec::new(),
             response: None,
             wake_at: None,
@@ -90,7 +93,7 @@ impl Fetcher {
     /// last record. An empty epoch cache starts at the high watermark (`initialFetchOffset`).
     pub fn add(&mut self, partition: &Partition) {
         let state = initial_state(partition);
-        match self.partitions.get(&partition.id) {
+        match self.partitions.get(partition.id) {
             Some(present) if present.leader_epoch == state.leader_epoch => {}
             _ => {
                 self.partitions.insert(partition.id, state);
@@ -98,28 +101,31 @@ impl Fetcher {
         }
     }
 
-    /// The partitions to ask for now, in order.
+    /// The partitions to ask for now, in order: into `asked`, which is empty, and as a request names them.
     pub fn ready(
         &self,
         now: Nanos,
         log_start: impl Fn(TopicPartition) -> Offset,
         max_bytes: i32,
-    ) -> Vec<(TopicPartition, FetchPartition)> {
-        self.partitions
-            .iter()
-            .filter(|(id, state)| state.delayed_until <= now && !self.out_of_range.contains(id))
-            .map(|(id, state)| {
-                let ask = FetchPartition {
-                    partition: id.partition,
-                    current_leader_epoch: state.leader_epoch,
-                    fetch_offset: state.fetch_offset,
-                    last_fetched_epoch: state.last_fetched_epoch,
-                    log_start_offset: log_start(*id),
-                    partition_max_bytes: max_bytes,
-                };
-                (*id, ask)
-            })
-            .collect()
+        asked: &mut Vec<(TopicPartition, FetchPartition)>,
+    ) -> ByTopicId<FetchPartition> {
+        let mut topics: ByTopicId<FetchPartition> = Vec::with_capacity(1);
+        for (id, state) in self.partitions.iter() {
+            if state.delayed_until > now || self.out_of_range.contains(&id) {
+                continue;
+            }
+            let ask = FetchPartition {
+                partition: id.partition,
+                current_leader_epoch: state.leader_epoch,
+                fetch_offset: state.fetch_offset,
+                last_fetched_epoch: state.last_fetched_epoch,
+                log_start_offset: log_start(id),
+                partition_max_bytes: max_bytes,
+            };
+            asked.push((id, ask));
+            push_by_topic(&mut topics, &id.topic, ask);
+        }
+        topics
     }
 
     /// The end of the earliest back-off.

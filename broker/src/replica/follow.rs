@@ -85,7 +85,7 @@ impl ReplicaManager {
         let Some(fetcher) = self.fetchers.get_mut(&leader) else {
             return;
         };
-        if fetcher.asked != Asked::Nothing || fetcher.channel.is_busy() {
+        if !matches!(fetcher.asked, Asked::Nothing) || fetcher.channel.is_busy() {
             return;
         }
         let timeout = millis(self.config.replica_socket_timeout_ms);
@@ -93,17 +93,20 @@ impl ReplicaManager {
         if let Some(id) = fetcher.out_of_range.pop() {
             fetcher.asked = Asked::LeaderEnd(id);
             let request =
-                list_offset_request(asker.0, &self.replicas[&id].partition, LATEST_TIMESTAMP);
+                list_offset_request(asker.0, &self.replicas[id].partition, LATEST_TIMESTAMP);
             fetcher.channel.send(request, timeout, env);
             return;
         }
         let replicas = &self.replicas;
-        let ready = fetcher.ready(
+        let mut asked = std::mem::take(&mut fetcher.spare);
+        let topics = fetcher.ready(
             env.now,
-            |id| replicas[&id].partition.log.log_start_offset(),
+            |id| replicas[id].partition.log.log_start_offset(),
             self.config.replica_fetch_max_bytes,
+            &mut asked,
         );
-        if ready.is_empty() {
+        if asked.is_empty() {
+            fetcher.spare = asked;
             // All of them back off: wake up for the first.
             if let Some(at) = fetcher.next_ready()
                 && fetcher.wake_at.is_none_or(|w| w > at || w <= env.now)
@@ -114,10 +117,6 @@ impl ReplicaManager {
             }
             return;
         }
-        let mut topics: ByTopicId<FetchPartition> = Vec::new();
-        for (id, ask) in &ready {
-            push_by_topic(&mut topics, &id.topic, *ask);
-        }
         let request = FetchRequest {
             replica_id: asker.0,
             replica_epoch: asker.1,
@@ -127,7 +126,7 @@ impl ReplicaManager {
             isolation_level: 0,
             topics,
         };
-        fetcher.asked = Asked::Fetch(ready);
+        fetcher.asked = Asked::Fetch(asked);
         fetcher.channel.send(Request::Fetch(request), timeout, env);
     }
 
@@ -176,7 +175,7 @@ impl ReplicaManager {
         let fetcher = self.fetchers.get_mut(&leader).expect("the caller has it");
         match std::mem::replace(&mut fetcher.asked, Asked::Nothing) {
             Asked::LeaderEnd(id) | Asked::LeaderStart(id, _) => {
-                if let Some(state) = fetcher.partitions.get_mut(&id) {
+                if let Some(state) = fetcher.partitions.get_mut(id) {
                     state.delayed_until = until;
                 }
             }
@@ -261,7 +260,7 @@ impl ReplicaManager {
             let current = self
                 .fetchers
                 .get(&job.leader)
-                .and_then(|f| f.partitions.get(&id))
+                .and_then(|f| f.partitions.get(id))
                 .is_some_and(|state| state.is_asked_for(&ask, self.bug));
             if !current {
                 job.todo.pop_front();
@@ -278,7 +277,7 @@ impl ReplicaManager {
                 self.diverged(job.leader, id, epoch, end, env);
                 continue;
             }
-            let replica = self.replicas.get_mut(&id).expect("it is fetched");
+            let replica = self.replicas.get_mut(id).expect("it is fetched");
             if replica.held.is_some() {
                 replica.queue.push_back(Append::Follow(job));
                 return;
@@ -336,9 +335,11 @@ impl ReplicaManager {
             }
         }
         if let Some(fetcher) = self.fetchers.get_mut(&job.leader)
-            && fetcher.asked == Asked::Processing
+            && matches!(fetcher.asked, Asked::Processing)
         {
             fetcher.asked = Asked::Nothing;
+            fetcher.spare = job.todo.asked;
+            fetcher.spare.clear();
         }
         self.ask(job.leader, env);
     }
@@ -346,7 +347,7 @@ impl ReplicaManager {
     /// `markPartitionFailed`: not fetched any more until its leader epoch changes.
     fn mark_failed(&mut self, leader: BrokerId, id: TopicPartition) {
         if let Some(fetcher) = self.fetchers.get_mut(&leader) {
-            fetcher.partitions.remove(&id);
+            fetcher.partitions.remove(id);
         }
     }
 
@@ -358,7 +359,7 @@ impl ReplicaManager {
         result: &FetchPartitionResult,
         env: &mut Env<'_>,
     ) {
-        let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
+        let partition = &mut self.replicas.get_mut(id).expect("it is fetched").partition;
         let log_end = partition.log.log_end_offset();
         if let Some(offset) = partition
             .log
@@ -370,12 +371,14 @@ impl ReplicaManager {
                 as_leader: false,
             });
         }
+        if result.records.is_empty() {
+            return;
+        }
         let epoch = partition.log.latest_epoch();
         if let Some(state) = self
             .fetchers
             .get_mut(&leader)
-            .and_then(|f| f.partitions.get_mut(&id))
-            && !result.records.is_empty()
+            .and_then(|f| f.partitions.get_mut(id))
         {
             state.fetch_offset = log_end;
             state.last_fetched_epoch = epoch.unwrap_or(NO_EPOCH);
@@ -397,7 +400,7 @@ impl ReplicaManager {
             // The follower is behind: it waits for the metadata that says so (`onPartitionFenced`).
             ErrorCode::FencedLeaderEpoch => {
                 let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
-                fetcher.partitions.remove(&id);
+                fetcher.partitions.remove(id);
             }
             _ => self.back_off(leader, id, env),
         }
@@ -408,7 +411,7 @@ impl ReplicaManager {
         if let Some(state) = self
             .fetchers
             .get_mut(&leader)
-            .and_then(|f| f.partitions.get_mut(&id))
+            .and_then(|f| f.partitions.get_mut(id))
         {
             state.delayed_until = until;
         }
@@ -427,7 +430,7 @@ impl ReplicaManager {
             self.fetch_error(leader, id, ErrorCode::OffsetOutOfRange, env);
             return;
         }
-        let offset = truncation_offset(&self.replicas[&id].partition, epoch, end);
+        let offset = truncation_offset(&self.replicas[id].partition, epoch, end);
         self.truncate(leader, id, offset, env);
     }
 
@@ -443,7 +446,7 @@ impl ReplicaManager {
             self.mark_failed(leader, id);
             return;
         }
-        let partition = &mut self.replicas.get_mut(&id).expect("it is fetched").partition;
+        let partition = &mut self.replicas.get_mut(id).expect("it is fetched").partition;
         let from = partition.log.log_end_offset();
         let high_watermark = partition.log.high_watermark;
         if let Err(error) = partition.log.truncate_to(to, env.disk) {
@@ -464,7 +467,7 @@ impl ReplicaManager {
         if let Some(state) = self
             .fetchers
             .get_mut(&leader)
-            .and_then(|f| f.partitions.get_mut(&id))
+            .and_then(|f| f.partitions.get_mut(id))
         {
             state.fetch_offset = to;
             state.last_fetched_epoch = epoch;
@@ -480,15 +483,15 @@ impl ReplicaManager {
         response: &ListOffsetsResponse,
         env: &mut Env<'_>,
     ) {
-        let fetched = self.fetchers[&leader].partitions.contains_key(&id);
+        let fetched = self.fetchers[&leader].partitions.contains(id);
         match only_offset(response) {
             Ok(leader_end) if fetched => {
-                let log_end = self.replicas[&id].partition.log.log_end_offset();
+                let log_end = self.replicas[id].partition.log.log_end_offset();
                 if leader_end < log_end && self.bug != Some(Bug::OorTruncateAll) {
                     self.truncate(leader, id, leader_end, env);
                 } else {
                     let timeout = millis(self.config.replica_socket_timeout_ms);
-                    let partition = &self.replicas[&id].partition;
+                    let partition = &self.replicas[id].partition;
                     let request = list_offset_request(self.local, partition, EARLIEST_TIMESTAMP);
                     let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
                     fetcher.asked = Asked::LeaderStart(id, leader_end);
@@ -509,10 +512,10 @@ impl ReplicaManager {
         response: &ListOffsetsResponse,
         env: &mut Env<'_>,
     ) {
-        let fetched = self.fetchers[&leader].partitions.contains_key(&id);
+        let fetched = self.fetchers[&leader].partitions.contains(id);
         match only_offset(response) {
             Ok(leader_start) if fetched => {
-                let partition = &mut self.replicas.get_mut(&id).expect("fetched").partition;
+                let partition = &mut self.replicas.get_mut(id).expect("fetched").partition;
                 let log_end = partition.log.log_end_offset();
                 let truncate_all = self.bug == Some(Bug::OorTruncateAll);
                 assert!(
@@ -537,13 +540,13 @@ impl ReplicaManager {
                     });
                     self.write_epochs(id, env);
                 }
-                let partition = &self.replicas[&id].partition;
+                let partition = &self.replicas[id].partition;
                 let next = partition.log.log_end_offset().max(leader_start);
                 let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
                 let state = self
                     .fetchers
                     .get_mut(&leader)
-                    .and_then(|f| f.partitions.get_mut(&id))
+                    .and_then(|f| f.partitions.get_mut(id))
                     .expect("fetched");
                 state.fetch_offset = next;
                 state.last_fetched_epoch = epoch;

@@ -18,6 +18,7 @@ use crate::env::{Env, SyncToken, TimerToken};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::{CheckpointWrite, PartitionLog};
+use crate::replica::by_partition::ByPartition;
 use crate::replica::durability::{SyncUse, read_offsets};
 use crate::replica::fetcher::{Asked, Fetcher};
 use crate::replica::partition::{IsrProposal, Partition};
@@ -99,7 +100,7 @@ pub struct ReplicaManager {
     pub(super) config: BrokerConfig,
     pub(super) bug: Option<Bug>,
     pub(super) broker_epoch: BrokerEpoch,
-    pub(super) replicas: BTreeMap<TopicPartition, Replica>,
+    pub(super) replicas: ByPartition<Replica>,
     pub(super) fetchers: BTreeMap<BrokerId, Fetcher>,
     pub(super) purgatory: Purgatory,
     pub(super) upcalls: Vec<Upcall>,
@@ -159,7 +160,7 @@ impl ReplicaManager {
             config,
             bug,
             broker_epoch: -1,
-            replicas: BTreeMap::new(),
+            replicas: ByPartition::new(),
             fetchers: BTreeMap::new(),
             purgatory: Purgatory::default(),
             upcalls: Vec::new(),
@@ -179,13 +180,13 @@ impl ReplicaManager {
 
     /// The replica of a partition, if this broker has one.
     pub fn partition(&self, id: TopicPartition) -> Option<&Partition> {
-        self.replicas.get(&id).map(|r| &r.partition)
+        self.replicas.get(id).map(|r| &r.partition)
     }
 
     /// How a follower's fetcher stands with a partition.
     #[cfg(test)]
     pub(crate) fn fetch_state(&self, id: TopicPartition) -> Option<&super::fetcher::FetchState> {
-        self.fetchers.values().find_map(|f| f.partitions.get(&id))
+        self.fetchers.values().find_map(|f| f.partitions.get(id))
     }
 
     /// All replicas, in order.
@@ -222,7 +223,7 @@ impl ReplicaManager {
         self.fetchers.values().any(fetching)
             || changed
                 .iter()
-                .any(|id| self.replicas.get(id).is_some_and(|r| r.held.is_some()))
+                .any(|id| self.replicas.get(*id).is_some_and(|r| r.held.is_some()))
     }
 
     /// `ReplicaManager.applyDelta`: takes over the roles that changed. Leaders first, as in Kafka.
@@ -235,7 +236,7 @@ impl ReplicaManager {
             if !state.replicas.contains(&self.local) {
                 continue;
             }
-            if !self.replicas.contains_key(&id)
+            if !self.replicas.contains(id)
                 && let Err(error) = self.create(id, image, env)
             {
                 self.log_directory_failed(error, env);
@@ -251,7 +252,7 @@ impl ReplicaManager {
         let (mut start, mut new_epochs, mut same_leader) = (Vec::new(), Vec::new(), Vec::new());
         for id in followers {
             let state = image.partition(id).expect("listed above");
-            let replica = self.replicas.get_mut(&id).expect("created above");
+            let replica = self.replicas.get_mut(id).expect("created above");
             let was_leader = replica.partition.is_leader();
             let former_leader = replica.partition.leader();
             let new_epoch = replica.partition.make_follower(state, env);
@@ -293,7 +294,7 @@ impl ReplicaManager {
 
     fn lead(&mut self, id: TopicPartition, image: &MetadataImage, env: &mut Env<'_>) {
         let state = image.partition(id).expect("checked by the caller");
-        let replica = self.replicas.get_mut(&id).expect("created by the caller");
+        let replica = self.replicas.get_mut(id).expect("created by the caller");
         let before = (
             replica.partition.is_leader(),
             replica.partition.leader_epoch(),
@@ -311,7 +312,7 @@ impl ReplicaManager {
             self.upcalls.push(Upcall::HighWatermark(id));
         }
         if self.bug == Some(Bug::IsrJoinWithOldEpochOffset)
-            && self.replicas[&id].partition.pending().is_some()
+            && self.replicas[id].partition.pending().is_some()
         {
             self.upcalls.push(Upcall::ProposeIsr(id));
         }
@@ -364,19 +365,19 @@ impl ReplicaManager {
 
     fn stop_fetching(&mut self, id: TopicPartition) {
         for fetcher in self.fetchers.values_mut() {
-            fetcher.partitions.remove(&id);
+            fetcher.partitions.remove(id);
             fetcher.out_of_range.retain(|p| *p != id);
         }
     }
 
     fn start_fetching(&mut self, id: TopicPartition, image: &MetadataImage, env: &mut Env<'_>) {
-        let leader = self.replicas[&id].partition.leader();
+        let leader = self.replicas[id].partition.leader();
         // A leader that is not alive has no endpoint in the image.
         if leader == NO_BROKER || image.broker(leader).is_none_or(|b| b.fenced) {
             return;
         }
         if self.bug == Some(Bug::TruncateToHighWatermark) {
-            let high_watermark = self.replicas[&id].partition.log.high_watermark;
+            let high_watermark = self.replicas[id].partition.log.high_watermark;
             self.truncate(leader, id, high_watermark, env);
         }
         let kind = self.timer_kind_fetcher;
@@ -384,13 +385,13 @@ impl ReplicaManager {
             let token = TimerToken(kind | leader as u64);
             Fetcher::new(leader, Channel::new(NodeId::of_broker(leader), token))
         });
-        fetcher.add(&self.replicas[&id].partition);
+        fetcher.add(&self.replicas[id].partition);
     }
 
     /// Planted: without the epoch of its last record the leader cannot say where the logs part.
     fn skip_truncation(&mut self, id: TopicPartition) {
         for fetcher in self.fetchers.values_mut() {
-            if let Some(state) = fetcher.partitions.get_mut(&id) {
+            if let Some(state) = fetcher.partitions.get_mut(id) {
                 state.last_fetched_epoch = NO_EPOCH;
             }
         }
@@ -422,9 +423,9 @@ impl ReplicaManager {
 
     /// `isr-expiration`, every half `replica.lag.time.max.ms`.
     pub fn expire_isr(&mut self, env: &mut Env<'_>) {
-        for (id, replica) in &mut self.replicas {
+        for (id, replica) in self.replicas.iter_mut() {
             if replica.partition.maybe_shrink_isr(env) {
-                self.upcalls.push(Upcall::ProposeIsr(*id));
+                self.upcalls.push(Upcall::ProposeIsr(id));
             }
         }
     }
@@ -438,7 +439,7 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let Some(replica) = self.replicas.get_mut(&id) else {
+        let Some(replica) = self.replicas.get_mut(id) else {
             return;
         };
         let moved = replica.partition.isr_committed(
@@ -456,7 +457,7 @@ impl ReplicaManager {
 
     /// The controller refused one.
     pub fn isr_refused(&mut self, id: TopicPartition, proposal: &IsrProposal, error: ErrorCode) {
-        if let Some(replica) = self.replicas.get_mut(&id)
+        if let Some(replica) = self.replicas.get_mut(id)
             && replica.partition.isr_refused(proposal, error)
         {
             self.upcalls.push(Upcall::ProposeIsr(id));
@@ -507,7 +508,7 @@ impl ReplicaManager {
         env: &mut Env<'_>,
     ) {
         loop {
-            let replica = self.replicas.get_mut(&id).expect("known partition");
+            let replica = self.replicas.get_mut(id).expect("known partition");
             if replica.held.is_some() {
                 return;
             }

@@ -174,6 +174,11 @@ impl Partition {
         &self.remotes
     }
 
+    /// Whether that broker has a replica that this leader knows of.
+    pub fn has_remote(&self, broker: BrokerId) -> bool {
+        self.remotes.iter().any(|r| r.broker == broker)
+    }
+
     /// min(`min.insync.replicas`, replication factor): `Partition.effectiveMinIsr` (since 3.7).
     pub fn effective_min_isr(&self) -> i32 {
         self.config

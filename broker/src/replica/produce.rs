@@ -9,12 +9,13 @@ use crate::env::Env;
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
+use crate::replica::by_partition::ByPartition;
+use crate::replica::fetch::error_of_no_replica;
 use crate::replica::manager::{Append, Replica, ReplicaManager, Turn, Upcall};
 use crate::replica::partition::ReplicationProgress;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedProduce, ProduceStatus};
 use crate::wire::*;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// A Produce request on its way through its partitions.
 #[derive(Debug)]
@@ -85,14 +86,8 @@ impl ReplicaManager {
         }
         while let Some((id, records)) = job.todo.last() {
             let id = *id;
-            let Some(replica) = self.replicas.get_mut(&id) else {
-                let error = if image.topic(id.topic).is_none() {
-                    ErrorCode::UnknownTopicId
-                } else if image.partition(id).is_none() {
-                    ErrorCode::UnknownTopicOrPartition
-                } else {
-                    ErrorCode::NotLeaderOrFollower
-                };
+            let Some(replica) = self.replicas.get_mut(id) else {
+                let error = error_of_no_replica(id, image);
                 job.todo.pop();
                 self.failed(&mut job, id, error, image, env);
                 continue;
@@ -199,7 +194,7 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let replica = self.replicas.get_mut(&id).expect("it was appended to");
+        let replica = self.replicas.get_mut(id).expect("it was appended to");
         // The ISR may be this replica alone.
         let moved = replica.partition.maybe_increment_high_watermark(image, env);
         job.touched.push((id, moved));
@@ -353,7 +348,7 @@ impl ReplicaManager {
     ) {
         let Some(replica) = self
             .replicas
-            .get_mut(&id)
+            .get_mut(id)
             .filter(|r| r.partition.is_leader())
         else {
             let error = Err(ErrorCode::NotLeaderOrFollower);
@@ -384,7 +379,7 @@ impl ReplicaManager {
         let offline = self.offline;
         let replica = self
             .replicas
-            .get_mut(&id)
+            .get_mut(id)
             .expect("checked when it was queued");
         let partition = &mut replica.partition;
         let refused = match turn {
@@ -436,7 +431,7 @@ impl ReplicaManager {
                 return;
             }
         }
-        let partition = &mut self.replicas.get_mut(&id).expect("checked above").partition;
+        let partition = &mut self.replicas.get_mut(id).expect("checked above").partition;
         let end = partition.log.log_end_offset();
         let moved = partition.maybe_increment_high_watermark(image, env);
         self.upcalls.push(Upcall::CoordinatorAppended(job, Ok(end)));
@@ -446,12 +441,12 @@ impl ReplicaManager {
 
 /// `DelayedProduce.tryComplete`: true when no partition waits any more.
 fn try_complete(
-    replicas: &BTreeMap<TopicPartition, Replica>,
+    replicas: &ByPartition<Replica>,
     delayed: &mut DelayedProduce,
     env: &mut Env<'_>,
 ) -> bool {
     for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
-        let progress = match replicas.get(&status.partition) {
+        let progress = match replicas.get(status.partition) {
             Some(replica) => replica
                 .partition
                 .replication_progress(status.last_offset + 1),
