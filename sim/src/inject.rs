@@ -237,13 +237,17 @@ impl Injector {
     }
 
     /// Counts an event for the faults that wait for its kind.
+    #[inline]
     pub fn see(&mut self, event: &Event, cluster: &Cluster, world: &World<Node>) {
         if let EventKind::Fault(FaultEvent::DiskFailed { .. }) = &event.kind {
             self.look_at_failed_disk(event.node, cluster, world);
         }
-        if !self.counting {
-            return;
+        if self.counting {
+            self.count(event, cluster, world);
         }
+    }
+
+    fn count(&mut self, event: &Event, cluster: &Cluster, world: &World<Node>) {
         for i in 0..self.states.len() {
             if self.states[i] != State::Waiting {
                 continue;

@@ -84,7 +84,24 @@ impl Marks {
     }
 
     /// Takes an event.
+    #[inline]
     pub fn see(&mut self, event: &Event) {
+        // Most are these, and no mark hangs on them.
+        if !matches!(
+            event.kind,
+            EventKind::Fact(
+                Fact::HighWatermark { .. }
+                    | Fact::Appended {
+                        as_leader: false,
+                        ..
+                    }
+            )
+        ) {
+            self.look_at(event);
+        }
+    }
+
+    fn look_at(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Fact(fact) => {
                 self.see_node(event.node, fact);
