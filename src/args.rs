@@ -19,11 +19,22 @@ Examples:
   everyack check --server server.properties --producer producer.properties \\
                  --consumer consumer.properties
   everyack replay everyack-out/failures/<id>.json
+  everyack shrink everyack-out/failures/<id>.json
   everyack list mechanisms
 
 Exit status: 0 as promised, 1 a promise broken, 2 the input is wrong, 3 the testbed failed,
 130 interrupted (what had finished is reported).
 Environment: NO_COLOR, CI=true (plain progress lines).";
+
+const SHRINK_HELP: &str = "\
+Fewer faults, then shorter ones, a smaller load, fewer settings that differ from Kafka's defaults: what
+remains still loses by the same mechanism with the same verdict, or breaks the same invariant.
+
+Examples:
+  everyack shrink everyack-out/failures/<id>.json
+  everyack replay everyack-out/failures/<id>.json.shrunk.json
+
+Exit status: 0 it still fails in the same way, 1 it does not fail at all, 2 the input is wrong.";
 
 /// Deterministic simulation testing of Kafka's delivery promises: is every acknowledged message
 /// eventually consumed?
@@ -48,7 +59,7 @@ impl Arguments {
                 output::print(&error.to_string()).map(|()| Status::AsPromised)
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::Input(
-                "no command; allowed are run, check, replay and list: see everyack --help"
+                "no command; allowed are run, check, replay, shrink and list: see everyack --help"
                     .to_string(),
             )),
             _ => Err(Error::Input(one_line(&error.to_string()))),
@@ -84,6 +95,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Run one failure file again, verify its trace hash, and tell its story
     Replay(ReplayArguments),
+    /// Find the smallest fault plan, workload and configuration that still fail in the same way
+    Shrink(ShrinkArguments),
     /// List what can be named on the command line and in suites
     List(ListArguments),
     /// Print the trace hash of each seed of a suite's first cell: the determinism gate compares
@@ -183,6 +196,23 @@ pub struct ReplayArguments {
     /// Print every step of the run as well
     #[arg(long, action = ArgAction::SetTrue)]
     pub trace: bool,
+}
+
+/// `shrink`.
+#[derive(Debug, Args)]
+#[command(after_help = SHRINK_HELP)]
+pub struct ShrinkArguments {
+    /// A failure file
+    pub file: PathBuf,
+    /// The smaller failure's file [default: FILE.shrunk.json]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Stop after that time with the smallest so far: 10s, 2m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub budget: Option<Duration>,
+    /// No progress on stderr
+    #[arg(long, short, action = ArgAction::SetTrue)]
+    pub quiet: bool,
 }
 
 /// `list`.

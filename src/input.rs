@@ -1,10 +1,13 @@
-//! What the user hands in: suites and `.properties` files. Wrong input is one line that names file,
+//! What the user hands in: suites, `.properties` files and failure files. Wrong input is one line that names file,
 //! line, key, what was found and what is allowed; it is told before anything runs.
 
 use crate::exit::Error;
 use everyack_broker::config::{BrokerConfig, PropertyMap, Scope, topic_warnings};
+use everyack_scenarios::failure::Failure;
+use everyack_scenarios::model::CellConfig;
 use everyack_scenarios::properties::{self, Checked};
 use everyack_scenarios::suite::{self, Suite};
+use everyack_sim::fault::Family;
 use std::path::Path;
 
 /// The suite of that name, or in that file.
@@ -29,6 +32,24 @@ pub fn suite(named: &str) -> Result<Suite, Error> {
         ))
     })?;
     suite::parse(named, &text).map_err(|error| Error::Input(error.to_string()))
+}
+
+/// A failure file that can be run.
+pub fn failure(file: &Path) -> Result<Failure, Error> {
+    let bytes = read(file)?;
+    let wrong = |what: String| {
+        let allowed = "allowed is a failure file as everyack writes it";
+        Error::Input(format!("{}: {what}; {allowed}", file.display()))
+    };
+    let failure: Failure =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("found {error}")))?;
+    let spec = &failure.spec;
+    if Family::from_name(&spec.family).is_none() {
+        return Err(wrong(format!("spec.family: found \"{}\"", spec.family)));
+    }
+    CellConfig::new(&spec.topology, &spec.properties, &spec.applications)
+        .map_err(|error| wrong(format!("spec: found {error}")))?;
+    Ok(failure)
 }
 
 /// The files of `check`, and what is to be said of them.

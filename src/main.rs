@@ -2,7 +2,7 @@
 //!
 //! - [`args`] the grammar; [`exit`] how a command ends; [`shield`] no panic reaches the user
 //! - [`run`] a suite; [`check`] one's own configuration; both are a [`campaign`]
-//! - [`replay`] one run again; [`list`] what can be named; [`trace_hashes`] for the determinism gate
+//! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`list`] what can be named; [`trace_hashes`] for the determinism gate
 //! - [`input`] what is read; [`output`] where results go; [`progress`] what is told meanwhile;
 //!   [`interrupt`] SIGINT; [`seed_base`] seeds from a commit
 
@@ -19,6 +19,7 @@ mod replay;
 mod run;
 mod seed_base;
 mod shield;
+mod shrink;
 mod trace_hashes;
 
 use args::{Arguments, Command};
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
+        Command::Shrink(arguments) => shrink::shrink(arguments),
         Command::List(arguments) => list::list(arguments),
         Command::TraceHashes(arguments) => trace_hashes::trace_hashes(arguments),
     });

@@ -36,7 +36,7 @@ impl Output {
         };
         fs::create_dir_all(&failures).map_err(refused)?;
         let probe = failures.join(".everyack-probe");
-        write(&probe, "").map_err(refused)?;
+        put(&probe, "").map_err(refused)?;
         fs::remove_file(&probe).map_err(refused)?;
         Ok(Output {
             directory: directory.to_path_buf(),
@@ -45,16 +45,39 @@ impl Output {
 
     /// Writes one file; `name` is relative to the directory. A file is there whole or not at all.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Error> {
-        let path = self.directory.join(name);
-        let half_written = self.directory.join(format!("{name}.part"));
-        write(&half_written, text)
-            .and_then(|()| fs::rename(&half_written, &path))
-            .map_err(|error| Error::Testbed(format!("writing {} failed: {error}", path.display())))
+        write(&self.directory.join(name), text)
     }
 }
 
+/// Makes sure that a file can be written, before anything has run.
+pub fn may_write(path: &Path) -> Result<(), Error> {
+    let part = half_written(path);
+    put(&part, "")
+        .and_then(|()| fs::remove_file(&part))
+        .map_err(|error| {
+            let path = path.display();
+            Error::Input(format!(
+                "--out {path}: cannot write there: {error}; name another file"
+            ))
+        })
+}
+
+/// Writes one file, which is there whole or not at all.
+pub fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let part = half_written(path);
+    put(&part, text)
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(|error| Error::Testbed(format!("writing {} failed: {error}", path.display())))
+}
+
+fn half_written(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
 #[allow(clippy::disallowed_methods)] // the one place that writes the command line's files
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn put(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)
 }
 

@@ -88,6 +88,31 @@ impl Progress {
         }
     }
 
+    /// Work whose end nobody knows: so many runs have ended, and this is how it stands.
+    pub fn stands(&self, runs: u64, how: &dyn Fn() -> String) {
+        let elapsed = self.elapsed();
+        if self.manner == Manner::Silent || elapsed < SILENCE {
+            return;
+        }
+        let Ok(mut state) = self.state.try_lock() else {
+            return;
+        };
+        let per_s = runs as f64 / elapsed.as_secs_f64();
+        let line = || format!("{runs} runs, {per_s:.0} runs/s; {}", how());
+        match self.manner {
+            Manner::Bar => {
+                let bar = state.bar.get_or_insert_with(spinner);
+                bar.set_message(line());
+                bar.tick();
+            }
+            Manner::Lines if due(state.last_line, elapsed) => {
+                state.last_line = Some(elapsed);
+                eprintln!("{}", line());
+            }
+            Manner::Lines | Manner::Silent => {}
+        }
+    }
+
     /// Takes the bar away, so that results and diagnostics stand alone.
     pub fn end(&self) {
         if let Ok(state) = self.state.lock()
@@ -104,6 +129,10 @@ fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar
+}
+
+fn spinner() -> ProgressBar {
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
 }
 
 fn due(last: Option<Duration>, elapsed: Duration) -> bool {

@@ -7,16 +7,13 @@ use crate::trace_hashes::step_lines;
 use crate::{input, output};
 use everyack_reports::{story, terminal};
 use everyack_scenarios::failure::{Build, Failure};
-use everyack_scenarios::model::CellConfig;
 use everyack_sim::RunResult;
-use everyack_sim::fault::Family;
 use everyack_sim::spec::{Record, RunSpec, WireMode};
-use std::path::Path;
 
 /// Runs the file's spec and tells its story. 0 when the run ends with the verdict that the file
 /// records, 1 when it ends otherwise, 3 when the build that wrote the file gives another hash.
 pub fn replay(arguments: &ReplayArguments) -> Result<Status, Error> {
-    let failure = read(&arguments.file)?;
+    let failure = input::failure(&arguments.file)?;
     let here = build();
     if failure.build != here {
         let (file, differs) = (arguments.file.display(), differs(&failure.build, &here));
@@ -35,24 +32,6 @@ pub fn replay(arguments: &ReplayArguments) -> Result<Status, Error> {
     let (status, conclusion) = compare(&failure, &result, failure.build == here);
     output::print(&format!("{text}{conclusion}\n"))?;
     Ok(status)
-}
-
-/// A failure file that can be run.
-fn read(file: &Path) -> Result<Failure, Error> {
-    let bytes = input::read(file)?;
-    let wrong = |what: String| {
-        let allowed = "allowed is a failure file as everyack writes it";
-        Error::Input(format!("{}: {what}; {allowed}", file.display()))
-    };
-    let failure: Failure =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("found {error}")))?;
-    let spec = &failure.spec;
-    if Family::from_name(&spec.family).is_none() {
-        return Err(wrong(format!("spec.family: found \"{}\"", spec.family)));
-    }
-    CellConfig::new(&spec.topology, &spec.properties, &spec.applications)
-        .map_err(|error| wrong(format!("spec: found {error}")))?;
-    Ok(failure)
 }
 
 fn spec(failure: &Failure, arguments: &ReplayArguments) -> RunSpec {

@@ -4,6 +4,7 @@
 //! - [`terminal`] the loss matrix with everything that a reader needs below it
 //! - [`json`] `report.json`, the source of truth
 //! - [`junit`] a test case a cell
+//! - [`shrunk`] what went from a failure, and what is left: what `shrink` prints
 //! - [`story`] one run in words: what `replay` prints
 //! - [`summary`] one sentence: what was kept, what was lost, and when
 //!
@@ -13,6 +14,7 @@ pub mod cell;
 pub mod json;
 pub mod junit;
 mod matrix;
+pub mod shrunk;
 pub mod story;
 pub mod summary;
 pub mod terminal;

@@ -6,6 +6,7 @@
 //! - [`properties`] Java `.properties` text, and what is to be said of it
 //! - [`report`] the outcome of a campaign, field by field as in `report.json`
 //! - [`runner`] cells and seeds on threads, and what they add up to
+//! - [`shrink`] the smallest run that still fails in the same way
 //! - [`suite`] suites: rows, matrices, cells, and an operator's own configuration as one
 
 pub mod failure;
@@ -14,4 +15,5 @@ pub mod plans;
 pub mod properties;
 pub mod report;
 pub mod runner;
+pub mod shrink;
 pub mod suite;

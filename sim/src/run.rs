@@ -87,11 +87,7 @@ pub fn run_with(spec: &RunSpec, plant: Plant) -> RunResult {
     }
 }
 
-async fn drive(
-    spec: &RunSpec,
-    producers: Vec<usize>,
-    room: Vec<Event>,
-) -> (RunResult, Vec<Event>) {
+async fn drive(spec: &RunSpec, producers: Vec<usize>, room: Vec<Event>) -> (RunResult, Vec<Event>) {
     let mut run = Run::set_up(spec, producers, room);
     let outcome = run.play().await;
     let result = run.judge(outcome);

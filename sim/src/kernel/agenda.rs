@@ -51,10 +51,7 @@ impl Packed {
     #[inline(always)]
     fn new(kind: u64, small: u32, number: u32, word: u64) -> Packed {
         debug_assert!(small >> 24 == 0, "{small} is too large");
-        Packed(
-            kind | u64::from(small) << 8 | u64::from(number) << 32,
-            word,
-        )
+        Packed(kind | u64::from(small) << 8 | u64::from(number) << 32, word)
     }
 
     #[inline(always)]
