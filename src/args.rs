@@ -177,6 +177,9 @@ pub struct CampaignArguments {
     /// Switch a known bug on (see `everyack list bugs`)
     #[arg(long, value_name = "NAME", value_parser = bug)]
     pub bug: Option<Bug>,
+    /// Time for shrinking what is saved, for the whole suite at a nominal speed; 0s is none
+    #[arg(long, value_name = "TIME", value_parser = duration_or_none, default_value = "5s")]
+    pub shrink_budget: Duration,
     /// Demand witnesses, exposure and required marks of any campaign
     #[arg(long, action = ArgAction::SetTrue)]
     pub strict: bool,
@@ -358,6 +361,14 @@ fn bug(name: &str) -> Result<Bug, String> {
         let names: Vec<&str> = Bug::ALL.iter().map(|bug| bug.name()).collect();
         format!("allowed are {}", names.join(", "))
     })
+}
+
+/// As [`duration`], or none at all.
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => duration(text),
+    }
 }
 
 /// A time with its unit: `1500ms`, `60s`, `10m`, `1h`.

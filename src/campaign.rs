@@ -67,10 +67,11 @@ fn write(
     options: &Options,
     campaign: &Campaign,
 ) -> Result<(), Error> {
-    for failure in &campaign.failures {
-        let text = serde_json::to_string_pretty(failure)
-            .map_err(|error| Error::Testbed(format!("a failure cannot be written: {error}")))?;
-        output.write(&format!("failures/{}.json", failure.id()), &(text + "\n"))?;
+    for saved in &campaign.saved {
+        output.write(&saved.file(), &json::failure(&saved.failure))?;
+        if let Some(shrunk) = &saved.shrunk {
+            output.write(&saved.shrunk_file(), &json::failure(&shrunk.failure))?;
+        }
     }
     output.write("report.json", &json::render(&campaign.report))?;
     let junit = junit::render(&campaign.report, demanding(suite, options));
@@ -100,6 +101,7 @@ fn options(arguments: &CampaignArguments) -> Result<Options, Error> {
             Wire::Sampled => runner::Wire::Sampled,
         },
         bug: arguments.bug,
+        shrink: arguments.shrink_budget,
         strict: arguments.strict,
         out: arguments.out.display().to_string(),
         build: build(),

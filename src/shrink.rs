@@ -7,7 +7,7 @@ use crate::input;
 use crate::interrupt::on_interrupt;
 use crate::output;
 use crate::progress::Progress;
-use everyack_reports::{shrunk, story, terminal};
+use everyack_reports::{json, shrunk, story, terminal};
 use everyack_scenarios::shrink::Shrunk;
 use everyack_sim::RunSpec;
 use everyack_sim::spec::Record;
@@ -47,9 +47,7 @@ pub fn shrink(arguments: &ShrinkArguments) -> Result<Status, Error> {
         output::print(&format!("{file} does not fail by {way} in this build.\n"))?;
         return Ok(Status::Broken);
     };
-    let text = serde_json::to_string_pretty(&shrunk.failure)
-        .map_err(|error| Error::Testbed(format!("a failure cannot be written: {error}")))?;
-    output::write(&file, &(text + "\n"))?;
+    output::write(&file, &json::failure(&shrunk.failure))?;
     output::print(&told(
         &shrunk,
         progress.elapsed().as_secs_f64(),

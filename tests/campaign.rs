@@ -132,16 +132,67 @@ fn every_witness_repeats_in_a_new_process_typed_and_as_bytes() {
     let out = directory("witnesses");
     let (status, report) = guide(&out, &["--seeds", "30", "--filter", "row=acks=1"]);
     assert_eq!(status, 0);
-    let files: Vec<&str> = cells(&report)
-        .iter()
-        .flat_map(|cell| cell["witnesses"].as_array().expect("witnesses"))
-        .map(|witness| witness["spec"].as_str().expect("a file"))
-        .collect();
-    assert!(files.len() >= 3, "acks=1 loses in three ways: {files:?}");
+    let witnesses = || {
+        let cells = cells(&report).iter();
+        cells.flat_map(|cell| cell["witnesses"].as_array().expect("witnesses"))
+    };
+    let found = witnesses().map(|witness| witness["spec"].as_str().expect("a file"));
+    let shrunk = witnesses().filter_map(|witness| witness["shrunk"]["spec"].as_str());
+    let (found, shrunk): (Vec<&str>, Vec<&str>) = (found.collect(), shrunk.collect());
+    assert!(found.len() >= 3, "acks=1 loses in three ways: {found:?}");
+    assert!(shrunk.len() >= 3, "within the budget: {shrunk:?}");
+    let files = found.into_iter().chain(shrunk);
     for file in files {
         for wire in ["typed", "bytes"] {
             let status = replay(&out.join(file), &["--wire", wire]);
             assert_eq!(status, 0, "{file} as {wire}");
         }
     }
+}
+
+#[test]
+fn a_failure_is_shrunk_to_what_matters_and_fails_alike() {
+    let out = directory("shrink");
+    let filter = ["--seeds", "5", "--filter", "row=acks=1,faults=leader-move"];
+    let arguments = [&filter[..], &["--shrink-budget", "0s"]].concat();
+    let (status, report) = guide(&out, &arguments);
+    assert_eq!(status, 0);
+    let witness = &cells(&report)[0]["witnesses"][0];
+    assert!(witness["shrunk"].is_null(), "{witness}");
+    let file = out.join(witness["spec"].as_str().expect("a file"));
+    let shrink = |file: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_everyack"))
+            .args(["shrink", "--quiet"])
+            .arg(file)
+            .output()
+            .expect("the binary was built for this test");
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).expect("UTF-8"),
+        )
+    };
+    let (status, told) = shrink(&file);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(
+        told.contains("nothing more goes") && told.contains("acks=1"),
+        "{told}"
+    );
+    let smaller = PathBuf::from(format!("{}.shrunk.json", file.display()));
+    assert_eq!(replay(&smaller, &[]), 0);
+    let read = |file: &Path| -> Value {
+        #[allow(clippy::disallowed_methods)] // a test of files
+        let text = std::fs::read(file).expect("it was written");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let (found, mut left) = (read(&file), read(&smaller));
+    assert_eq!(found["mechanism"], left["mechanism"]);
+    let messages = |failure: &Value| failure["spec"]["workload"]["messages_per_producer"].as_u64();
+    assert!(messages(&left) < messages(&found), "{left}");
+    assert_eq!(left["spec"]["properties"]["producer"]["acks"], "1");
+    // With acks=all it does not fail at all.
+    left["spec"]["properties"]["producer"]["acks"] = "all".into();
+    let safe = out.join("safe.json");
+    #[allow(clippy::disallowed_methods)] // a test of files
+    std::fs::write(&safe, left.to_string()).expect("a file");
+    assert_eq!(shrink(&safe).0, Some(1));
 }

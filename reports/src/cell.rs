@@ -3,7 +3,7 @@
 
 use crate::text::{count, counted, listed};
 use everyack_scenarios::failure::TESTBED;
-use everyack_scenarios::report::{Cell, CellVerdict, Expected};
+use everyack_scenarios::report::{Cell, CellVerdict, Expected, Witness};
 use everyack_sim::mechanism::Mechanism;
 
 /// Mechanisms that lost a message in this cell, `unexplained` among them, as their ids.
@@ -75,6 +75,21 @@ pub fn testbed_failed(cell: &Cell) -> bool {
     cell.witnesses
         .iter()
         .any(|witness| witness.mechanism == TESTBED)
+}
+
+/// How to see a witness: the command of its smallest run, and how small that is.
+pub fn replay(witness: &Witness) -> String {
+    let Some(shrunk) = &witness.shrunk else {
+        return format!("{}  (not shrunk)", witness.command);
+    };
+    let faults = counted(shrunk.faults, "fault");
+    let messages = counted(shrunk.messages, "message");
+    let more = if shrunk.minimal {
+        ""
+    } else {
+        "; not shrunk in full"
+    };
+    format!("{}  ({faults}, {messages}{more})", shrunk.command)
 }
 
 /// Messages that broke the promise, by verdict: `12 LOST, 3 SKIPPED`.

@@ -1,12 +1,23 @@
-//! `report.json`: pretty, fields in the order of [`Report`], maps sorted, so that two reports of the
+//! `report.json` and failure files. The report is pretty, fields in the order of [`Report`], maps sorted, so that two reports of the
 //! same work differ in `wall_s`, `jobs` and `throughput` alone.
 
+use everyack_scenarios::failure::Failure;
 use everyack_scenarios::report::Report;
+use serde::Serialize;
 
 /// The whole report with a newline at its end.
 pub fn render(report: &Report) -> String {
-    let mut out = serde_json::to_string_pretty(report)
-        .expect("a report holds strings, numbers and string-keyed maps only");
+    pretty(report)
+}
+
+/// A failure file with a newline at its end.
+pub fn failure(failure: &Failure) -> String {
+    pretty(failure)
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    let mut out = serde_json::to_string_pretty(value)
+        .expect("reports and failures hold strings, numbers and string-keyed maps only");
     out.push('\n');
     out
 }

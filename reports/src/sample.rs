@@ -97,6 +97,7 @@ pub fn witness(mechanism: &str, faults: &str) -> Witness {
         seed: "0x1f".to_string(),
         command: format!("everyack replay everyack-out/{spec}"),
         spec,
+        shrunk: None,
     }
 }
 

@@ -99,7 +99,7 @@ fn broken(report: &Report, style: Style) -> String {
         }
         out += &labelled("  with      ", &cell::configuration(cell), style.width);
         for witness in cell.witnesses.iter().take(REPLAYS_SHOWN) {
-            out += &labelled("  replay    ", &witness.command, style.width);
+            out += &labelled("  replay    ", &cell::replay(witness), style.width);
         }
         if cell.witnesses.len() > REPLAYS_SHOWN {
             let more = cell.witnesses.len() - REPLAYS_SHOWN;
@@ -154,7 +154,7 @@ fn witnesses(report: &Report, style: Style) -> String {
         }
         for witness in &cell.witnesses {
             let label = format!("      {}  ", witness.mechanism);
-            out += &labelled(&label, &witness.command, style.width);
+            out += &labelled(&label, &cell::replay(witness), style.width);
         }
     }
     if out.is_empty() {

@@ -209,4 +209,22 @@ pub struct Witness {
     pub spec: String,
     /// How to run it again.
     pub command: String,
+    /// What shrinking left of it; `null` where it was not shrunk.
+    #[serde(default)]
+    pub shrunk: Option<SmallerRun>,
+}
+
+/// A witness that was shrunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmallerRun {
+    /// Its file, relative to the report.
+    pub spec: String,
+    /// How to run it.
+    pub command: String,
+    /// Faults that are left.
+    pub faults: u64,
+    /// Messages that are left.
+    pub messages: u64,
+    /// Nothing more goes; otherwise the budget was used up, and `everyack shrink` does it in full.
+    pub minimal: bool,
 }

@@ -2,7 +2,7 @@
 //!
 //! Each cell runs its canonical plans, each with a few seeds until one shows its mechanism; then a
 //! fixed batch of drawn plans, from which rates come; then, for mechanisms still without a witness,
-//! a capped search. What a run is follows from the seed base, the cell and its number alone
+//! a capped search. What is saved of them is shrunk, as far as a budget goes. What a run is follows from the seed base, the cell and its number alone
 //! ([`RunKey`]), and what runs add up to does not depend on their order ([`Tally`]), so that jobs
 //! and shards change nothing but the time.
 //!
@@ -12,17 +12,19 @@
 //! Not here yet: witnesses kept with a suite from campaign to campaign.
 
 mod filter;
+mod saved;
 mod seeds;
 pub mod statistics;
 mod tally;
 mod verdict;
 
 pub use filter::Filter;
+pub use saved::Saved;
 pub use seeds::{RunKey, Wire};
 pub use tally::{Kept, Tally};
 pub use verdict::{Circumstances, Exit, Judging, exit, missing, verdict};
 
-use crate::failure::{Build, Failure};
+use crate::failure::Build;
 use crate::model::Application;
 use crate::report::{self, Cell, CellTopology, MarkCount, Report, Throughput, Twin, Witness};
 use crate::suite::{CellPlan, Load, Point, Row, Suite, SuiteError};
@@ -60,6 +62,8 @@ pub struct Options {
     pub wire: Wire,
     /// A planted bug.
     pub bug: Option<Bug>,
+    /// Time for shrinking what is saved, for the whole suite at a nominal speed.
+    pub shrink: Duration,
     /// Demand witnesses, exposure and required marks whatever the suite.
     pub strict: bool,
     /// Folder of the output, as commands name it.
@@ -94,8 +98,8 @@ pub struct Progress {
 pub struct Campaign {
     /// The report.
     pub report: Report,
-    /// Runs to save, each under `failures/<id>.json`.
-    pub failures: Vec<Failure>,
+    /// Runs to save.
+    pub saved: Vec<Saved>,
     /// The exit status.
     pub exit: Exit,
 }
@@ -109,7 +113,9 @@ pub fn run_suite(
     options: &Options,
     host: &Host<'_>,
 ) -> Result<Campaign, SuiteError> {
-    let cells = chosen(suite, options)?;
+    let all = suite.cells()?;
+    let suite_cells = all.len();
+    let cells = chosen(suite, options, all)?;
     let started = (host.clock)();
     let campaign = Running {
         suite,
@@ -117,6 +123,7 @@ pub fn run_suite(
         host,
         tallies: cells.iter().map(|_| Mutex::new(Tally::default())).collect(),
         cells,
+        suite_cells,
         deadline: options.budget.map(|budget| started + budget),
         done: AtomicU64::new(0),
         total: AtomicU64::new(0),
@@ -129,14 +136,17 @@ pub fn run_suite(
 }
 
 /// The cells that the command line leaves.
-fn chosen(suite: &Suite, options: &Options) -> Result<Vec<CellPlan>, SuiteError> {
+fn chosen(
+    suite: &Suite,
+    options: &Options,
+    mut cells: Vec<CellPlan>,
+) -> Result<Vec<CellPlan>, SuiteError> {
     let wrong = |key: &str, what: String| SuiteError {
         file: suite.name.clone(),
         line: None,
         key: key.to_owned(),
         what,
     };
-    let mut cells = suite.cells()?;
     if let Some((shard, of)) = options.shard {
         if shard < 1 || shard > of {
             let what = format!("found {shard}/{of}, allowed is 1/{of} to {of}/{of}");
@@ -161,6 +171,8 @@ struct Running<'a> {
     options: &'a Options,
     host: &'a Host<'a>,
     cells: Vec<CellPlan>,
+    /// Cells of the whole suite, whatever was chosen of them.
+    suite_cells: usize,
     tallies: Vec<Mutex<Tally>>,
     deadline: Option<Duration>,
     done: AtomicU64,
@@ -332,23 +344,24 @@ impl Running<'_> {
     }
 
     fn finish(self, canary: Option<report::Canary>, started: Duration) -> Campaign {
-        let interrupted = self.host.stop.load(Ordering::Relaxed);
-        let demanded = self.demanded();
-        let wall = ((self.host.clock)().saturating_sub(started)).as_secs_f64();
+        let elapsed = || ((self.host.clock)().saturating_sub(started)).as_secs_f64();
+        let running = elapsed();
         let tallies: Vec<Tally> = self
             .tallies
             .iter()
             .map(|tally| tally.lock().expect("every thread has ended").clone())
             .collect();
-        let mut failures = Vec::new();
+        let saved = self.saved(&tallies);
+        let interrupted = self.host.stop.load(Ordering::Relaxed);
+        let demanded = self.demanded();
         let mut cells: Vec<Cell> = self
             .cells
             .iter()
             .zip(&tallies)
-            .map(|(cell, tally)| {
-                let saved = self.failures(cell, tally);
-                let witnesses = saved.iter().map(|saved| self.witness(saved)).collect();
-                failures.extend(saved);
+            .zip(&saved)
+            .map(|((cell, tally), saved)| {
+                let witness = |saved: &Saved| saved.witness(&self.options.out);
+                let witnesses = saved.iter().map(witness).collect();
                 let judging = Judging {
                     demanded,
                     tolerated: self.suite.tolerate.contains(&cell.family),
@@ -366,8 +379,8 @@ impl Running<'_> {
         };
         let exit = exit(&cells, &marks, circumstances);
         let per_s = |amount: f64| {
-            if wall > 0.0 {
-                rounded(amount / wall)
+            if running > 0.0 {
+                rounded(amount / running)
             } else {
                 0.0
             }
@@ -378,7 +391,7 @@ impl Running<'_> {
             commit: self.options.build.commit.clone(),
             suite: self.suite.name.clone(),
             seed_base: format!("0x{:x}", self.options.seed_base),
-            wall_s: rounded(wall),
+            wall_s: rounded(elapsed()),
             jobs: self.options.jobs,
             throughput: Throughput {
                 runs_per_s: per_s(sum(|tally| tally.runs)),
@@ -392,42 +405,8 @@ impl Running<'_> {
         };
         Campaign {
             report,
-            failures,
+            saved: saved.into_iter().flatten().collect(),
             exit,
-        }
-    }
-
-    /// The runs of a cell that are saved: what broke it first, then its witnesses.
-    fn failures(&self, cell: &CellPlan, tally: &Tally) -> Vec<Failure> {
-        let broken = tally.broken.iter().chain(&tally.testbed);
-        let broken = broken.map(|(key, kept)| (*key, kept));
-        let witnesses = tally.witnesses.values().map(|(key, kept)| (*key, kept));
-        broken
-            .chain(witnesses)
-            .map(|(key, kept)| {
-                Failure::of(
-                    &self.options.build,
-                    &self.suite.name,
-                    cell,
-                    &kept.shows,
-                    self.spec(cell, key),
-                    kept.showed.clone(),
-                    kept.trace_hash,
-                )
-            })
-            .collect()
-    }
-
-    fn witness(&self, failure: &Failure) -> Witness {
-        let spec = format!("failures/{}.json", failure.id());
-        Witness {
-            mechanism: failure.mechanism.clone(),
-            seed: format!("0x{:016x}", failure.spec.seed),
-            command: format!(
-                "everyack replay {}/{spec}",
-                self.options.out.trim_end_matches('/')
-            ),
-            spec,
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::failure::Failure;
 use crate::report::CellVerdict;
 use crate::suite::{CheckInput, Tolerate, check_suite, parse};
 use everyack_sim::fault::{What, Whom};
@@ -40,6 +41,7 @@ fn options() -> Options {
         shard: None,
         wire: Wire::Sampled,
         bug: None,
+        shrink: Duration::ZERO,
         strict: true,
         out: "out/".to_owned(),
         build: Build {
@@ -96,7 +98,8 @@ fn lost(spec: &RunSpec, by: Option<Mechanism>) -> RunResult {
 /// What theory expects: acks=1 loses by P04 on every third crash, the planted bug too.
 fn as_expected(spec: &RunSpec) -> RunResult {
     let crash = spec.family == "leader-crash";
-    let weak = spec.properties.producer["acks"] == "1" || spec.bug.is_some();
+    let acks = spec.properties.producer.get("acks");
+    let weak = acks.is_some_and(|acks| acks == "1") || spec.bug.is_some();
     match crash && weak && spec.seed.is_multiple_of(3) {
         true => lost(spec, Some(Mechanism::P04)),
         false => kept(spec),
@@ -180,11 +183,7 @@ fn a_loss_where_nothing_may_be_lost_breaks_the_cell_and_is_saved() {
     );
     assert_eq!(broken.losses_by_mechanism["unexplained"], 20);
     assert_eq!(broken.witnesses[0].mechanism, "unexplained");
-    let saved = campaign
-        .failures
-        .iter()
-        .find(|failure| failure.cell == broken.id)
-        .unwrap();
+    let saved = saved_of(&campaign, &broken.id);
     assert_eq!(
         broken.witnesses[0].spec,
         format!("failures/{}.json", saved.id())
@@ -193,6 +192,64 @@ fn a_loss_where_nothing_may_be_lost_breaks_the_cell_and_is_saved() {
         broken.witnesses[0].command,
         format!("everyack replay out/failures/{}.json", saved.id())
     );
+}
+
+fn saved_of<'a>(campaign: &'a Campaign, cell: &str) -> &'a Failure {
+    let saved = campaign
+        .saved
+        .iter()
+        .find(|saved| saved.failure.cell == cell);
+    &saved.unwrap().failure
+}
+
+#[test]
+fn what_is_saved_is_shrunk_within_the_budget_whatever_the_shard() {
+    let shrinks = |budget, shard| {
+        let mut options = options();
+        options.shrink = Duration::from_secs(budget);
+        options.shard = shard;
+        let costly = |spec: &RunSpec| RunResult {
+            events: 40_000,
+            ..as_expected(spec)
+        };
+        run_it(&options, &costly)
+    };
+    let none = shrinks(0, None);
+    let witnesses = |campaign: &Campaign| -> Vec<report::Witness> {
+        let cells = campaign.report.cells.iter();
+        cells.flat_map(|cell| cell.witnesses.clone()).collect()
+    };
+    assert!(!witnesses(&none).is_empty());
+    assert!(witnesses(&none).iter().all(|w| w.shrunk.is_none()));
+    let whole = shrinks(60, None);
+    let smaller: Vec<_> = witnesses(&whole)
+        .into_iter()
+        .map(|w| w.shrunk.unwrap())
+        .collect();
+    assert!(
+        smaller.iter().all(|s| s.messages == 1 && s.minimal),
+        "{smaller:?}"
+    );
+    let saved = &whole.saved[0];
+    assert!(saved.shrunk_file().ends_with(".json.shrunk.json"));
+    assert_eq!(smaller[0].spec, saved.shrunk_file());
+    // A share that is used up leaves what there is by then.
+    let little = witnesses(&shrinks(1, None));
+    assert!(
+        little
+            .iter()
+            .any(|w| w.shrunk.as_ref().is_some_and(|s| !s.minimal)),
+        "{little:?}"
+    );
+    let mut of_shards: Vec<report::Witness> = Vec::new();
+    for shard in 1..=2 {
+        of_shards.extend(witnesses(&shrinks(1, Some((shard, 2)))));
+    }
+    let sorted = |mut witnesses: Vec<report::Witness>| {
+        witnesses.sort_by(|a, b| a.spec.cmp(&b.spec));
+        witnesses
+    };
+    assert_eq!(sorted(of_shards), sorted(little));
 }
 
 #[test]
@@ -360,11 +417,7 @@ fn a_panic_or_a_limit_is_the_testbeds_failure_and_the_spec_is_saved() {
     let none = cell(&campaign, "acks=all/none");
     assert_eq!(none.verdict, CellVerdict::Inconclusive);
     assert_eq!(none.note, "a run panicked: broken invariant");
-    let saved = campaign
-        .failures
-        .iter()
-        .find(|failure| failure.cell == none.id)
-        .unwrap();
+    let saved = saved_of(&campaign, &none.id);
     assert_eq!(saved.mechanism, "testbed");
     let limited = |spec: &RunSpec| RunResult {
         outcome: Outcome::LimitReached("events".into()),
@@ -584,7 +637,7 @@ fn a_random_run_is_judged_by_the_faults_that_struck_in_it() {
 #[test]
 fn a_saved_run_is_the_run_that_was_and_reads_back() {
     let campaign = run_it(&options(), &as_expected);
-    let saved = &campaign.failures[0];
+    let saved = &campaign.saved[0].failure;
     let text = serde_json::to_string(saved).unwrap();
     let read: Failure = serde_json::from_str(&text).unwrap();
     assert_eq!(read, *saved);
