@@ -26,6 +26,17 @@ Exit status: 0 as promised, 1 a promise broken, 2 the input is wrong, 3 the test
 130 interrupted (what had finished is reported).
 Environment: NO_COLOR, CI=true (plain progress lines).";
 
+const BENCH_BUGS_HELP: &str = "\
+A seed is one run; the suite's cells are taken in turn. Twenty searches where the first finds the bug
+within 2,000 runs, else one of 20,000.
+
+Examples:
+  everyack bench-bugs                             measure all of them: many minutes
+  everyack bench-bugs --check --sample 4 --seed-base git
+  everyack bench-bugs --only skip-flush --suites guide
+
+Exit status: 0 every bug that the checked-in table has is found, 1 one is not.";
+
 const SHRINK_HELP: &str = "\
 Fewer faults, then shorter ones, a smaller load, fewer settings that differ from Kafka's defaults: what
 remains still loses by the same mechanism with the same verdict, or breaks the same invariant.
@@ -59,7 +70,7 @@ impl Arguments {
                 output::print(&error.to_string()).map(|()| Status::AsPromised)
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::Input(
-                "no command; allowed are run, check, replay, shrink and list: see everyack --help"
+                "no command; allowed are run, check, replay, shrink, bench-bugs and list: see everyack --help"
                     .to_string(),
             )),
             _ => Err(Error::Input(one_line(&error.to_string()))),
@@ -97,6 +108,8 @@ pub enum Command {
     Replay(ReplayArguments),
     /// Find the smallest fault plan, workload and configuration that still fail in the same way
     Shrink(ShrinkArguments),
+    /// Plant each known bug and count the runs until a suite finds it
+    BenchBugs(BenchBugsArguments),
     /// List what can be named on the command line and in suites
     List(ListArguments),
     /// Print the trace hash of each seed of a suite's first cell: the determinism gate compares
@@ -213,6 +226,44 @@ pub struct ShrinkArguments {
     /// Stop after that time with the smallest so far: 10s, 2m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub budget: Option<Duration>,
+    /// No progress on stderr
+    #[arg(long, short, action = ArgAction::SetTrue)]
+    pub quiet: bool,
+}
+
+/// `bench-bugs`.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_BUGS_HELP)]
+pub struct BenchBugsArguments {
+    /// Only these bugs (see `everyack list bugs`)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = bug)]
+    pub only: Vec<Bug>,
+    /// Only so many of them, others with each seed base
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub sample: Option<u16>,
+    /// The suites that are to find them
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "guide,replication,table"
+    )]
+    pub suites: Vec<String>,
+    /// One search a bug, in the suite that the checked-in table names, instead of measuring
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub check: bool,
+    /// Base of the seeds: a number, 0x..., or `git` (HEAD of the repository you stand in)
+    #[arg(long, value_name = "S")]
+    pub seed_base: Option<SeedBase>,
+    /// Runs in parallel [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Directory for bugs.json
+    #[arg(long, value_name = "DIR", default_value = "everyack-out")]
+    pub out: PathBuf,
+    /// What goes to stdout
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub quiet: bool,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The base of seeds when nobody says: `everyack` in ASCII. Fixed, so that a suite gives the same
 /// runs everywhere until somebody asks for others.
-const SEED_BASE: u64 = u64::from_be_bytes(*b"everyack");
+pub const SEED_BASE: u64 = u64::from_be_bytes(*b"everyack");
 
 /// Runs a suite and tells what came out.
 pub fn judge(suite: &Suite, arguments: &CampaignArguments) -> Result<Status, Error> {
@@ -108,7 +108,8 @@ fn options(arguments: &CampaignArguments) -> Result<Options, Error> {
     })
 }
 
-fn cores() -> usize {
+/// All of them.
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

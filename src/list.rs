@@ -5,6 +5,7 @@ use crate::exit::{Error, Status};
 use crate::output;
 use everyack_broker::bug::Bug;
 use everyack_broker::config::{Scope, properties};
+use everyack_scenarios::bug_bench;
 use everyack_scenarios::suite;
 use everyack_sim::fault::Family;
 use everyack_sim::marks::{self, Mark};
@@ -120,19 +121,25 @@ fn modelled_properties() -> Vec<Entry> {
     .collect()
 }
 
-/// `seeds_*` and `found_by` are null until they have been measured.
+/// `seeds_*` and `found_by` are null until they have been measured, and for what nothing finds.
 fn bugs() -> Vec<Entry> {
-    let entry = |bug: Bug| Entry {
-        text: paragraph(bug.name(), bug.breaks(), bug.source()),
-        json: json!({
-            "id": bug.name(),
-            "source": bug.source(),
-            "breaks": bug.breaks(),
-            "found_by": null,
-            "suite": null,
-            "seeds_median": null,
-            "seeds_p90": null,
-        }),
+    let measured = bug_bench::table();
+    let entry = |bug: Bug| {
+        let line = measured
+            .iter()
+            .find(|line| line.bug == bug && line.found > 0);
+        Entry {
+            text: paragraph(bug.name(), bug.breaks(), bug.source()),
+            json: json!({
+                "id": bug.name(),
+                "source": bug.source(),
+                "breaks": bug.breaks(),
+                "found_by": line.and_then(|line| line.found_by.as_ref()),
+                "suite": line.map(|line| &line.suite),
+                "seeds_median": line.and_then(|line| line.seeds_median),
+                "seeds_p90": line.and_then(|line| line.seeds_p90),
+            }),
+        }
     };
     Bug::ALL.into_iter().map(entry).collect()
 }

@@ -2,11 +2,12 @@
 //!
 //! - [`args`] the grammar; [`exit`] how a command ends; [`shield`] no panic reaches the user
 //! - [`run`] a suite; [`check`] one's own configuration; both are a [`campaign`]
-//! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`list`] what can be named; [`trace_hashes`] for the determinism gate
+//! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`bench_bugs`] planted bugs; [`list`] what can be named; [`trace_hashes`] for the determinism gate
 //! - [`input`] what is read; [`output`] where results go; [`progress`] what is told meanwhile;
 //!   [`interrupt`] SIGINT; [`seed_base`] seeds from a commit
 
 mod args;
+mod bench_bugs;
 mod campaign;
 mod check;
 mod exit;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::check(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Shrink(arguments) => shrink::shrink(arguments),
+        Command::BenchBugs(arguments) => bench_bugs::bench_bugs(arguments),
         Command::List(arguments) => list::list(arguments),
         Command::TraceHashes(arguments) => trace_hashes::trace_hashes(arguments),
     });

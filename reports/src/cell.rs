@@ -77,19 +77,18 @@ pub fn testbed_failed(cell: &Cell) -> bool {
         .any(|witness| witness.mechanism == TESTBED)
 }
 
-/// How to see a witness: the command of its smallest run, and how small that is.
-pub fn replay(witness: &Witness) -> String {
+/// The command that shows a witness' smallest run, and how small that is.
+pub fn replay(witness: &Witness) -> (&str, String) {
     let Some(shrunk) = &witness.shrunk else {
-        return format!("{}  (not shrunk)", witness.command);
+        return (&witness.command, "not shrunk".to_owned());
     };
     let faults = counted(shrunk.faults, "fault");
     let messages = counted(shrunk.messages, "message");
-    let more = if shrunk.minimal {
-        ""
-    } else {
-        "; not shrunk in full"
+    let more = match shrunk.minimal {
+        true => "",
+        false => "; not shrunk in full",
     };
-    format!("{}  ({faults}, {messages}{more})", shrunk.command)
+    (&shrunk.command, format!("{faults}, {messages}{more}"))
 }
 
 /// Messages that broke the promise, by verdict: `12 LOST, 3 SKIPPED`.

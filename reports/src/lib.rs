@@ -2,6 +2,7 @@
 //! a terminal or the environment; whether to colour is the caller's word.
 //!
 //! - [`terminal`] the loss matrix with everything that a reader needs below it
+//! - [`bugs`] the table of the bug bench
 //! - [`json`] `report.json`, the source of truth
 //! - [`junit`] a test case a cell
 //! - [`shrunk`] what went from a failure, and what is left: what `shrink` prints
@@ -10,6 +11,7 @@
 //!
 //! Shared by them: the words of a [`cell`], the packing of the matrix, and wrapped text.
 
+pub mod bugs;
 pub mod cell;
 pub mod json;
 pub mod junit;

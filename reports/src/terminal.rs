@@ -99,7 +99,9 @@ fn broken(report: &Report, style: Style) -> String {
         }
         out += &labelled("  with      ", &cell::configuration(cell), style.width);
         for witness in cell.witnesses.iter().take(REPLAYS_SHOWN) {
-            out += &labelled("  replay    ", &cell::replay(witness), style.width);
+            let (command, size) = cell::replay(witness);
+            out += &format!("  replay    {command}\n");
+            out += &labelled("            ", &size, style.width);
         }
         if cell.witnesses.len() > REPLAYS_SHOWN {
             let more = cell.witnesses.len() - REPLAYS_SHOWN;
@@ -153,8 +155,10 @@ fn witnesses(report: &Report, style: Style) -> String {
             out += &labelled("      ", &rate, style.width);
         }
         for witness in &cell.witnesses {
+            let (command, size) = cell::replay(witness);
             let label = format!("      {}  ", witness.mechanism);
-            out += &labelled(&label, &cell::replay(witness), style.width);
+            out += &labelled(&label, &size, style.width);
+            out += &format!("           {command}\n");
         }
     }
     if out.is_empty() {

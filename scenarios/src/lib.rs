@@ -1,5 +1,6 @@
 //! What to run, and what must come out.
 //!
+//! - [`bug_bench`] how many runs it takes until a planted bug is found
 //! - [`failure`] saved runs with the verdict that they showed
 //! - [`model`] the guarantee model: what a configuration promises under a fault family
 //! - [`plans`] canonical plans: one for each mechanism that the model names
@@ -9,6 +10,7 @@
 //! - [`shrink`] the smallest run that still fails in the same way
 //! - [`suite`] suites: rows, matrices, cells, and an operator's own configuration as one
 
+pub mod bug_bench;
 pub mod failure;
 pub mod model;
 pub mod plans;

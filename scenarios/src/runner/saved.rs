@@ -9,7 +9,6 @@ use crate::failure::Failure;
 use crate::report::{SmallerRun, Witness};
 use crate::shrink::{Shrunk, shrink};
 use crate::suite::CellPlan;
-use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -104,17 +103,18 @@ impl Running<'_> {
     }
 
     fn shrink_all(&self, saved: &mut [Saved], share: u64) {
-        let left = Cell::new(share);
         let run = |spec: &_| super::guarded(self.host.run, spec);
-        for saved in saved {
+        let mut spent = 0;
+        let runs = saved.len() as u64;
+        for (saved, nth) in saved.iter_mut().zip(1..) {
+            // What one leaves of its part falls to the next.
+            let until = share * nth / runs;
             let mut go_on = |result: &everyack_sim::RunResult, _| {
-                left.set(left.get().saturating_sub(result.events));
-                left.get() > 0 && !self.stopped()
+                spent += result.events;
+                spent < until && !self.stopped()
             };
-            if left.get() > 0 {
-                let shrunk = shrink(&saved.failure, &self.options.build, &run, &mut go_on);
-                saved.shrunk = shrunk.filter(|shrunk| shrunk.before != shrunk.after);
-            }
+            let shrunk = shrink(&saved.failure, &self.options.build, &run, &mut go_on);
+            saved.shrunk = shrunk.filter(|shrunk| shrunk.before != shrunk.after);
         }
     }
 }
