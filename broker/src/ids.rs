@@ -71,6 +71,12 @@ impl TopicId {
     pub const METADATA: TopicId = TopicId(1);
 }
 
+/// One process of a broker, drawn anew by each. Aligned like [`TopicId`]: with 16 bytes every request and
+/// whatever holds one would be padded, and allocated by the allocator's slow path.
+#[repr(Rust, packed(8))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u128);
+
 /// One partition of one topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {

@@ -43,7 +43,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Lifecycle {
     broker: BrokerId,
-    incarnation: u128,
+    incarnation: Incarnation,
     epoch: BrokerEpoch,
     /// From the marker of an orderly shutdown, -1 without one (KIP-966).
     previous_epoch: BrokerEpoch,
@@ -72,10 +72,10 @@ impl Lifecycle {
         timer: TimerToken,
         env: &mut Env<'_>,
     ) -> Lifecycle {
-        let incarnation = (u128::from(env.rng.bits()) << 64) | u128::from(env.rng.bits());
+        let drawn = (u128::from(env.rng.bits()) << 64) | u128::from(env.rng.bits());
         Lifecycle {
             broker,
-            incarnation,
+            incarnation: Incarnation(drawn),
             epoch: -1,
             previous_epoch,
             state: State::Starting,

@@ -15,7 +15,7 @@ pub struct BrokerRegistration {
     /// Given by the controller at its registration.
     pub epoch: BrokerEpoch,
     /// Which process.
-    pub incarnation: u128,
+    pub incarnation: Incarnation,
     /// It may neither lead nor be in an ISR, and clients do not see it.
     pub fenced: bool,
     /// It may neither lead nor join an ISR (KIP-841).

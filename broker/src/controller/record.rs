@@ -21,7 +21,7 @@ pub struct RegisterBrokerRecord {
     /// `node.id`.
     pub broker: BrokerId,
     /// Drawn anew by each process.
-    pub incarnation: u128,
+    pub incarnation: Incarnation,
     /// Given by the controller.
     pub epoch: BrokerEpoch,
     /// True for a new incarnation.

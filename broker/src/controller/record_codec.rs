@@ -57,7 +57,7 @@ impl MetadataRecord {
             MetadataRecord::RegisterBroker(r) => {
                 out.put_i32(r.broker);
                 out.put_u8(0); // IsMigratingZkBroker
-                out.put_u128(r.incarnation);
+                out.put_u128(r.incarnation.0);
                 out.put_i64(r.epoch);
                 put_unsigned(&mut out, 1); // EndPoints
                 put_unsigned(&mut out, 1); // Features
@@ -365,7 +365,7 @@ fn decode_register_broker(input: &mut Input<'_>) -> Result<MetadataRecord, Recor
     if input.bool()? {
         return Err(RecordError::Value(0, "IsMigratingZkBroker"));
     }
-    let incarnation = input.u128()?;
+    let incarnation = Incarnation(input.u128()?);
     let epoch = input.i64()?;
     input.empty("EndPoints")?;
     input.empty("Features")?;
@@ -453,7 +453,7 @@ mod tests {
     fn samples() -> Vec<MetadataRecord> {
         let registration = RegisterBrokerRecord {
             broker: 2,
-            incarnation: u128::MAX - 5,
+            incarnation: Incarnation(u128::MAX - 5),
             epoch: 1 << 40,
             fenced: true,
             in_controlled_shutdown: false,

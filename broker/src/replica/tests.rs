@@ -50,7 +50,7 @@ impl Play {
         for broker in 1..=3 {
             let record = MetadataRecord::RegisterBroker(RegisterBrokerRecord {
                 broker,
-                incarnation: broker as u128,
+                incarnation: Incarnation(broker as u128),
                 epoch: i64::from(broker) * 10,
                 fenced: false,
                 in_controlled_shutdown: false,

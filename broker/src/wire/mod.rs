@@ -605,7 +605,7 @@ pub struct BrokerRegistrationRequest {
     /// `node.id`.
     pub broker: BrokerId,
     /// Drawn anew by each process.
-    pub incarnation: u128,
+    pub incarnation: Incarnation,
     /// KIP-966: the broker epoch from the clean-shutdown marker, -1 after an unclean end.
     pub previous_broker_epoch: BrokerEpoch,
 }

@@ -187,7 +187,7 @@ impl World {
     ) -> BrokerRegistrationResponse {
         let request = BrokerRegistrationRequest {
             broker,
-            incarnation,
+            incarnation: Incarnation(incarnation),
             previous_broker_epoch,
         };
         match self.ask(Request::BrokerRegistration(request)) {

@@ -218,7 +218,7 @@ fn controller_request_of(api: ApiKey) -> BoxedStrategy<Request> {
                 .prop_map(Request::AlterPartition)
                 .boxed()
         }
-        ApiKey::BrokerRegistration => (broker(), any::<u128>(), any::<i64>())
+        ApiKey::BrokerRegistration => (broker(), any::<u128>().prop_map(Incarnation), any::<i64>())
             .prop_map(
                 |(broker, incarnation, previous_broker_epoch)| BrokerRegistrationRequest {
                     broker,

@@ -143,7 +143,7 @@ impl Wire for BrokerRegistrationRequest {
     fn to_kafka(&self) -> Self::Kafka {
         kafka::BrokerRegistrationRequest::default()
             .with_broker_id(self.broker.into())
-            .with_incarnation_id(uuid::Uuid::from_u128(self.incarnation))
+            .with_incarnation_id(uuid::Uuid::from_u128(self.incarnation.0))
             .with_rack(None)
             .with_previous_broker_epoch(self.previous_broker_epoch)
     }
@@ -151,7 +151,7 @@ impl Wire for BrokerRegistrationRequest {
     fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
         Ok(BrokerRegistrationRequest {
             broker: body.broker_id.0,
-            incarnation: body.incarnation_id.as_u128(),
+            incarnation: Incarnation(body.incarnation_id.as_u128()),
             previous_broker_epoch: body.previous_broker_epoch,
         })
     }
