@@ -26,10 +26,11 @@ use crate::replica::manager::Upcall;
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::Asker;
 use crate::shutdown::Stage;
+use crate::sorted_map::SortedMap;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
 use crate::wire::*;
 use accepted::Accepted;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Upper bits of timer tokens: whose timer it is. The lower bits are the owner's.
 mod timer {
@@ -106,7 +107,7 @@ pub(crate) struct Run {
     alter_partition: AlterPartitionManager,
     observer: Observer,
     forwarding: Channel,
-    pub(crate) accepted: BTreeMap<ConnId, Accepted>,
+    pub(crate) accepted: SortedMap<ConnId, Accepted>,
     pub(crate) requests: VecDeque<(Asker, Request)>,
     /// Produces whose flush is done, in the handlers' hands again.
     appended: VecDeque<ProduceJob>,
@@ -213,7 +214,7 @@ impl Broker {
             ),
             forwarding: Channel::new(controller, TimerToken(timer::FORWARDING_CHANNEL)),
             config: self.config.clone(),
-            accepted: BTreeMap::new(),
+            accepted: SortedMap::new(),
             requests: VecDeque::new(),
             appended: VecDeque::new(),
             metadata: VecDeque::new(),
@@ -245,6 +246,7 @@ impl Process for Broker {
 }
 
 impl Run {
+    #[inline(always)] // an input is large, and would be copied from one step to the other
     fn step(&mut self, input: Input, env: &mut Env<'_>) {
         if self.is_draining() {
             self.drain(input, env);
@@ -303,10 +305,10 @@ impl Run {
     }
 
     fn closed(&mut self, conn: ConnId, env: &mut Env<'_>) {
-        if let Some(accepted) = self.accepted.get_mut(&conn) {
+        if let Some(accepted) = self.accepted.get_mut(conn) {
             accepted.closing = true;
             if !accepted.muted && accepted.backlog.is_empty() {
-                self.accepted.remove(&conn);
+                self.accepted.remove(conn);
             }
         } else if self.lifecycle.owns(conn) {
             self.lifecycle.on_closed(env);
@@ -358,7 +360,7 @@ impl Run {
         self.serving = true;
         let all: Vec<TopicPartition> = self.image.partitions().map(|(id, _)| id).collect();
         self.replicas.apply(&all, &self.image, env);
-        let conns: Vec<ConnId> = self.accepted.keys().copied().collect();
+        let conns: Vec<ConnId> = self.accepted.keys().collect();
         for conn in conns {
             self.unmute(conn, false, env);
         }
@@ -453,7 +455,7 @@ impl Run {
                 ..
             } => self.respond(asker, response, env),
             Upcall::Respond { asker, close, .. } if close => {
-                self.accepted.remove(&asker.conn);
+                self.accepted.remove(asker.conn);
                 env.close(asker.conn);
             }
             Upcall::Respond { asker, .. } => self.unmute(asker.conn, true, env),

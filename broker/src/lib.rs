@@ -15,6 +15,7 @@
 //! - [`config`] the catalogue of properties
 //! - [`channel`] a broker's outgoing connection
 //! - [`interleavings`] which of Kafka's operations are several inputs, and why
+//! - `sorted_map` where a step looks up connections and partitions
 //! - [`bug`] known bugs that can be planted
 //! - [`mod@env`] inputs, outputs and what a step may touch; [`fact`] what happened
 
@@ -36,6 +37,7 @@ pub mod quorum;
 pub mod replica;
 mod requests;
 mod shutdown;
+mod sorted_map;
 #[cfg(test)]
 mod test_cluster;
 pub mod time;

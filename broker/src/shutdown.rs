@@ -63,7 +63,7 @@ impl Run {
             return;
         }
         self.shutdown = Some(Stage::Draining);
-        for conn in std::mem::take(&mut self.accepted).into_keys() {
+        for conn in std::mem::take(&mut self.accepted).keys() {
             env.close(conn);
         }
         self.requests.clear();
@@ -91,7 +91,14 @@ impl Run {
     }
 
     /// Begins the next stage once the present one is done.
+    #[inline]
     pub(crate) fn go_on_with_shutdown(&mut self, env: &mut Env<'_>) {
+        if self.is_draining() {
+            self.begin_next_stages(env);
+        }
+    }
+
+    fn begin_next_stages(&mut self, env: &mut Env<'_>) {
         while self.is_draining() && !self.replicas.is_syncing() {
             if self.replicas.is_offline() {
                 env.out.push(Output::Halt);

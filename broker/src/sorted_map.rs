@@ -1,56 +1,59 @@
-//! A map from partitions, in their order.
+//! A map with few keys, in their order.
 //!
-//! A broker looks up a handful of partitions at every request and rarely gains or loses one. Keys that lie
-//! side by side are compared in a few instructions; a tree would follow pointers for each.
-
-use crate::ids::TopicPartition;
+//! A broker looks up a handful of partitions, fetchers and connections at every request and rarely gains
+//! or loses one. Keys that lie side by side are compared in a few instructions; a tree would follow
+//! pointers for each.
 
 /// Up to so many keys are looked at one after the other, more of them by halving.
 const FEW: usize = 16;
 
 /// See the module head.
 #[derive(Debug)]
-pub struct ByPartition<V> {
+pub struct SortedMap<K, V> {
     /// Sorted; the value of each is at the same place.
-    keys: Vec<TopicPartition>,
+    keys: Vec<K>,
     values: Vec<V>,
 }
 
-impl<V> ByPartition<V> {
-    /// No partition.
-    pub fn new() -> Self {
-        ByPartition {
+impl<K, V> Default for SortedMap<K, V> {
+    fn default() -> Self {
+        SortedMap {
             keys: Vec::new(),
             values: Vec::new(),
         }
     }
+}
+
+impl<K: Copy + Ord, V> SortedMap<K, V> {
+    /// An empty map.
+    pub fn new() -> Self {
+        SortedMap::default()
+    }
 
     #[inline]
-    fn position(&self, id: TopicPartition) -> Option<usize> {
+    fn position(&self, key: K) -> Option<usize> {
         if self.keys.len() <= FEW {
-            let is_it =
-                |key: &TopicPartition| key.partition == id.partition && key.topic == id.topic;
-            self.keys.iter().position(is_it)
+            self.keys.iter().position(|known| *known == key)
         } else {
-            self.keys.binary_search(&id).ok()
+            self.keys.binary_search(&key).ok()
         }
     }
 
-    /// The value of a partition.
+    /// The value of a key.
     #[inline]
-    pub fn get(&self, id: TopicPartition) -> Option<&V> {
-        self.position(id).map(|at| &self.values[at])
+    pub fn get(&self, key: K) -> Option<&V> {
+        self.position(key).map(|at| &self.values[at])
     }
 
-    /// The value of a partition, to change it.
+    /// The value of a key, to change it.
     #[inline]
-    pub fn get_mut(&mut self, id: TopicPartition) -> Option<&mut V> {
-        self.position(id).map(|at| &mut self.values[at])
+    pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        self.position(key).map(|at| &mut self.values[at])
     }
 
-    /// Whether the partition has a value.
-    pub fn contains(&self, id: TopicPartition) -> bool {
-        self.position(id).is_some()
+    /// Whether the key has a value.
+    pub fn contains(&self, key: K) -> bool {
+        self.position(key).is_some()
     }
 
     /// Whether there is none.
@@ -58,30 +61,30 @@ impl<V> ByPartition<V> {
         self.keys.is_empty()
     }
 
-    /// Sets the value of a partition.
-    pub fn insert(&mut self, id: TopicPartition, value: V) {
-        match self.keys.binary_search(&id) {
+    /// Sets the value of a key.
+    pub fn insert(&mut self, key: K, value: V) {
+        match self.keys.binary_search(&key) {
             Ok(at) => self.values[at] = value,
             Err(at) => {
-                self.keys.insert(at, id);
+                self.keys.insert(at, key);
                 self.values.insert(at, value);
             }
         }
     }
 
-    /// Takes the value of a partition out.
-    pub fn remove(&mut self, id: TopicPartition) -> Option<V> {
-        let at = self.position(id)?;
+    /// Takes the value of a key out.
+    pub fn remove(&mut self, key: K) -> Option<V> {
+        let at = self.position(key)?;
         self.keys.remove(at);
         Some(self.values.remove(at))
     }
 
-    /// The partitions, in order.
-    pub fn keys(&self) -> impl Iterator<Item = TopicPartition> {
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
         self.keys.iter().copied()
     }
 
-    /// The values, in the order of their partitions.
+    /// The values, in the order of their keys.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &V> {
         self.values.iter()
     }
@@ -91,57 +94,53 @@ impl<V> ByPartition<V> {
         self.values.iter_mut()
     }
 
-    /// Partitions with their values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (TopicPartition, &V)> {
+    /// Keys with their values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.keys().zip(&self.values)
     }
 
-    /// Partitions with their values, to change these.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (TopicPartition, &mut V)> {
+    /// Keys with their values, to change these.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut V)> {
         self.keys.iter().copied().zip(&mut self.values)
     }
 }
 
-impl<V> std::ops::Index<TopicPartition> for ByPartition<V> {
+impl<K: Copy + Ord + std::fmt::Debug, V> std::ops::Index<K> for SortedMap<K, V> {
     type Output = V;
 
     /// # Panics
-    /// Where the partition has no value.
-    fn index(&self, id: TopicPartition) -> &V {
-        self.get(id)
-            .unwrap_or_else(|| panic!("partition {id:?} is not here"))
+    /// Where the key has no value.
+    #[inline]
+    fn index(&self, key: K) -> &V {
+        self.get(key)
+            .unwrap_or_else(|| panic!("{key:?} is not in the map"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::TopicId;
 
     #[test]
     fn finds_what_was_inserted_among_few_and_among_many() {
         for count in [3, FEW as i32 + 1, 40] {
-            let mut map = ByPartition::new();
-            let ids: Vec<TopicPartition> = (0..count)
-                .map(|i| TopicPartition::new(TopicId(u128::from(i % 3 == 0) + 7), i))
-                .collect();
-            for id in ids.iter().rev() {
-                map.insert(*id, -1);
-                map.insert(*id, id.partition);
+            let mut map = SortedMap::new();
+            for key in (0..count).rev() {
+                map.insert(key * 2, -1);
+                map.insert(key * 2, key);
             }
-            assert_eq!(map.keys().count(), ids.len());
+            assert_eq!(map.keys().count(), count as usize);
             assert!(map.keys().is_sorted());
-            assert!(map.iter().all(|(id, value)| id.partition == *value));
-            for id in &ids {
-                assert_eq!(map.get(*id), Some(&id.partition));
-                *map.get_mut(*id).expect("inserted") += 1;
-                assert_eq!(map[*id], id.partition + 1);
-                let other = TopicPartition::new(TopicId(9), id.partition);
-                assert!(!map.contains(other) && map.remove(other).is_none());
+            assert!(map.iter().all(|(key, value)| key == value * 2));
+            for key in 0..count {
+                assert_eq!(map.get(key * 2), Some(&key));
+                *map.get_mut(key * 2).expect("inserted") += 1;
+                assert_eq!(map[key * 2], key + 1);
+                assert!(!map.contains(key * 2 + 1) && map.remove(key * 2 + 1).is_none());
             }
-            for id in &ids {
-                assert_eq!(map.remove(*id), Some(id.partition + 1));
-                assert!(!map.contains(*id));
+            for key in 0..count {
+                assert_eq!(map.remove(key * 2), Some(key + 1));
+                assert!(!map.contains(key * 2));
             }
             assert!(map.is_empty());
         }

@@ -36,7 +36,7 @@ impl Run {
         request: Request,
         env: &mut Env<'_>,
     ) {
-        let Some(accepted) = self.accepted.get_mut(&conn) else {
+        let Some(accepted) = self.accepted.get_mut(conn) else {
             return;
         };
         if let Request::Produce(produce) = &request {
@@ -50,15 +50,26 @@ impl Run {
                 }
             }
         }
-        accepted.backlog.push_back((correlation, request));
-        if self.serving {
-            self.unmute(conn, false, env);
+        if self.serving && !accepted.muted && accepted.backlog.is_empty() {
+            accepted.muted = true;
+            self.hand_over(Asker { conn, correlation }, request, env);
+        } else {
+            accepted.backlog.push_back((correlation, request));
+            if self.serving {
+                self.unmute(conn, false, env);
+            }
         }
+    }
+
+    /// Puts a request into the handlers' hands.
+    fn hand_over(&mut self, asker: Asker, request: Request, env: &mut Env<'_>) {
+        env.serve(Queue::RequestHandler, request_cost(&request));
+        self.requests.push_back((asker, request));
     }
 
     /// Takes the next request of a connection, if none is in the handlers' hands.
     pub(super) fn unmute(&mut self, conn: ConnId, answered: bool, env: &mut Env<'_>) {
-        let Some(accepted) = self.accepted.get_mut(&conn) else {
+        let Some(accepted) = self.accepted.get_mut(conn) else {
             return;
         };
         if answered {
@@ -69,24 +80,26 @@ impl Run {
         }
         if let Some((correlation, request)) = accepted.backlog.pop_front() {
             accepted.muted = true;
-            env.serve(Queue::RequestHandler, request_cost(&request));
-            self.requests
-                .push_back((Asker { conn, correlation }, request));
+            self.hand_over(Asker { conn, correlation }, request, env);
         } else if accepted.closing {
-            self.accepted.remove(&conn);
+            self.accepted.remove(conn);
         }
     }
 
     pub(crate) fn respond(&mut self, asker: Asker, response: Response, env: &mut Env<'_>) {
-        match self.accepted.get(&asker.conn) {
-            Some(accepted) if accepted.closing => {
-                self.accepted.remove(&asker.conn);
-            }
-            Some(_) => {
-                env.send(asker.conn, Frame::Response(asker.correlation, response));
-                self.unmute(asker.conn, true, env);
-            }
-            None => {}
+        let Some(accepted) = self.accepted.get_mut(asker.conn) else {
+            return;
+        };
+        if accepted.closing {
+            self.accepted.remove(asker.conn);
+            return;
+        }
+        env.send(asker.conn, Frame::Response(asker.correlation, response));
+        accepted.muted = false;
+        if let Some((correlation, request)) = accepted.backlog.pop_front() {
+            accepted.muted = true;
+            let conn = asker.conn;
+            self.hand_over(Asker { conn, correlation }, request, env);
         }
     }
 }

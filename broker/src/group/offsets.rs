@@ -13,11 +13,15 @@ use crate::group::record::{OffsetKey, OffsetValue};
 use crate::ids::*;
 use crate::log::{BatchBuilder, PartitionLog, records};
 use crate::replica::purgatory::Asker;
+use crate::sorted_map::SortedMap;
 use crate::time::{MICROS, Nanos, millis};
 use crate::wire::*;
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
+/// Where the buffer of a commit's batch begins; it grows with the records.
+const COMMIT_BATCH_BYTES: usize = 256;
 /// Service time of loading: opening, and each KiB of the log.
 const LOAD_COST: Nanos = 500 * MICROS;
 const LOAD_COST_PER_KIB: Nanos = 10 * MICROS;
@@ -84,13 +88,16 @@ pub type Answer = (Asker, Response);
 pub struct OffsetsCoordinator {
     commit_timeout: Nanos,
     timer_kind: u64,
-    shards: BTreeMap<i32, Shard>,
-    pending: BTreeMap<u64, PendingCommit>,
+    shards: SortedMap<i32, Shard>,
+    pending: SortedMap<u64, PendingCommit>,
     next_job: u64,
     /// One timer for the oldest commit, whose deadline is the first.
     timer_set: bool,
     /// Shards that wait to be loaded, first come first served.
     to_load: Vec<(i32, LeaderEpoch)>,
+    /// Of the record that is being encoded; kept to spare allocations.
+    key_bytes: Vec<u8>,
+    value_bytes: Vec<u8>,
 }
 
 impl OffsetsCoordinator {
@@ -99,11 +106,13 @@ impl OffsetsCoordinator {
         OffsetsCoordinator {
             commit_timeout: millis(commit_timeout_ms),
             timer_kind,
-            shards: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            shards: SortedMap::new(),
+            pending: SortedMap::new(),
             next_job: 0,
             timer_set: false,
             to_load: Vec::new(),
+            key_bytes: Vec::new(),
+            value_bytes: Vec::new(),
         }
     }
 
@@ -132,7 +141,7 @@ impl OffsetsCoordinator {
     pub fn next_to_load(&mut self) -> Option<i32> {
         while !self.to_load.is_empty() {
             let (partition, epoch) = self.to_load.remove(0);
-            let current = self.shards.get(&partition);
+            let current = self.shards.get(partition);
             if current.is_some_and(|s| s.leader_epoch == epoch && !s.loaded) {
                 return Some(partition);
             }
@@ -142,10 +151,7 @@ impl OffsetsCoordinator {
 
     /// `CoordinatorLoaderImpl`: replays the log from its start to its end.
     pub fn load(&mut self, partition: i32, log: &PartitionLog, env: &mut Env<'_>) {
-        let shard = self
-            .shards
-            .get_mut(&partition)
-            .expect("listed to be loaded");
+        let shard = self.shards.get_mut(partition).expect("listed to be loaded");
         let batches = log
             .batches_from(log.log_start_offset(), env.disk)
             .expect("the log was read from this disk when it was opened");
@@ -164,12 +170,12 @@ impl OffsetsCoordinator {
 
     /// This broker leads that partition no more (`onResignation`): commits under way fail.
     pub fn resigned(&mut self, partition: i32) -> Vec<Answer> {
-        self.shards.remove(&partition);
+        self.shards.remove(partition);
         let failed: Vec<u64> = self
             .pending
             .iter()
             .filter(|(_, c)| c.partition == partition)
-            .map(|(job, _)| *job)
+            .map(|(job, _)| job)
             .collect();
         failed
             .into_iter()
@@ -178,7 +184,7 @@ impl OffsetsCoordinator {
     }
 
     fn shard(&self, partition: i32) -> Result<&Shard, ErrorCode> {
-        match self.shards.get(&partition) {
+        match self.shards.get(partition) {
             None => Err(ErrorCode::NotCoordinator),
             Some(shard) if !shard.loaded => Err(ErrorCode::CoordinatorLoadInProgress),
             Some(shard) => Ok(shard),
@@ -202,12 +208,15 @@ impl OffsetsCoordinator {
         if let Some(error) = refused {
             return Err((asker, commit_response(&request, error)));
         }
-        let mut batch = BatchBuilder::new();
+        let mut batch = BatchBuilder::with_capacity(COMMIT_BATCH_BYTES);
         for (topic, commits) in &request.topics {
             for commit in commits {
                 let key = key_of(&request.group, topic, commit.partition);
                 let value = value_of(commit, env.wall_ms);
-                batch.append(env.wall_ms, Some(&key.encode()), Some(&value.encode()), &[]);
+                key.encode(&mut self.key_bytes);
+                value.encode(&mut self.value_bytes);
+                let (key, value) = (&self.key_bytes[..], &self.value_bytes[..]);
+                batch.append(env.wall_ms, Some(key), Some(value), &[]);
             }
         }
         let job = self.next_job;
@@ -241,9 +250,9 @@ impl OffsetsCoordinator {
             Ok(end) => end,
             Err(error) => return self.fail(job, coordinator_error(error)),
         };
-        let commit = self.pending.get_mut(&job)?;
+        let commit = self.pending.get_mut(job)?;
         commit.end = Some(end);
-        let shard = self.shards.get_mut(&commit.partition)?;
+        let shard = self.shards.get_mut(commit.partition)?;
         let entries = commit
             .request
             .topics
@@ -255,7 +264,7 @@ impl OffsetsCoordinator {
             shard.apply(key, at, value_of(c, commit.timestamp), high_watermark);
         }
         if commit.expired {
-            self.pending.remove(&job);
+            self.pending.remove(job);
         }
         None
     }
@@ -268,15 +277,15 @@ impl OffsetsCoordinator {
         topic_id: impl Fn(&str) -> Option<TopicId>,
         env: &mut Env<'_>,
     ) -> Vec<Answer> {
-        let done: Vec<u64> = self
+        let done: SmallVec<[u64; 4]> = self
             .pending
             .iter()
             .filter(|(_, c)| c.partition == partition && c.end.is_some_and(|e| e <= high_watermark))
-            .map(|(job, _)| *job)
+            .map(|(job, _)| job)
             .collect();
         done.into_iter()
             .filter_map(|job| {
-                let commit = self.pending.remove(&job)?;
+                let commit = self.pending.remove(job)?;
                 for (topic, commits) in &commit.request.topics {
                     let Some(id) = topic_id(topic) else { continue };
                     for c in commits {
@@ -308,7 +317,7 @@ impl OffsetsCoordinator {
         self.timer_set = false;
         let pending = self.pending.iter();
         let late = pending.filter(|(_, c)| !c.expired && c.deadline <= env.now);
-        let late: Vec<u64> = late.map(|(job, _)| *job).collect();
+        let late: Vec<u64> = late.map(|(job, _)| job).collect();
         let answers = late.into_iter().filter_map(|job| self.expire_one(job));
         let answers = answers.collect();
         self.set_timer(env);
@@ -317,7 +326,7 @@ impl OffsetsCoordinator {
 
     fn expire_one(&mut self, job: u64) -> Option<Answer> {
         let error = coordinator_error(ErrorCode::RequestTimedOut);
-        let commit = self.pending.get_mut(&job)?;
+        let commit = self.pending.get_mut(job)?;
         if commit.end.is_some() {
             return self.fail(job, error);
         }
@@ -327,7 +336,7 @@ impl OffsetsCoordinator {
     }
 
     fn fail(&mut self, job: u64, error: ErrorCode) -> Option<Answer> {
-        let commit = self.pending.remove(&job).filter(|c| !c.expired)?;
+        let commit = self.pending.remove(job).filter(|c| !c.expired)?;
         Some((commit.asker, commit_response(&commit.request, error)))
     }
 
@@ -369,7 +378,7 @@ impl OffsetsCoordinator {
 
     /// The shard of a commit that was appended or is about to be.
     pub fn partition_of(&self, job: u64) -> Option<i32> {
-        self.pending.get(&job).map(|c| c.partition)
+        self.pending.get(job).map(|c| c.partition)
     }
 
     /// What a group has committed, as a reader of this shard would see it.
@@ -382,7 +391,7 @@ impl OffsetsCoordinator {
         high_watermark: Offset,
     ) -> Option<Offset> {
         let key = key_of(&group.into(), &topic.into(), of);
-        let shard = self.shards.get(&partition)?;
+        let shard = self.shards.get(partition)?;
         shard.committed(&key, high_watermark).map(|v| v.offset)
     }
 }

@@ -3,7 +3,7 @@
 //! Not modelled: `expireTimestamp` (version 1 values), group metadata records, tombstones.
 
 use crate::ids::*;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 /// The key: whose offset, for what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ pub struct OffsetValue {
     pub commit_timestamp: i64,
 }
 
-fn put_string(out: &mut BytesMut, s: &str) {
+fn put_string(out: &mut Vec<u8>, s: &str) {
     out.put_i16(i16::try_from(s.len()).expect("Kafka's names are short"));
     out.put_slice(s.as_bytes());
 }
@@ -45,14 +45,14 @@ fn get_string(from: &mut Bytes) -> Option<TopicName> {
 }
 
 impl OffsetKey {
-    /// As a record's key.
-    pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(10 + self.group.len() + self.topic.len());
+    /// As a record's key, into a buffer whose content it replaces.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve(10 + self.group.len() + self.topic.len());
         out.put_i16(1);
-        put_string(&mut out, &self.group);
-        put_string(&mut out, &self.topic);
+        put_string(out, &self.group);
+        put_string(out, &self.topic);
         out.put_i32(self.partition);
-        out.freeze()
     }
 
     /// From a record's key; `None` for other kinds of records.
@@ -72,15 +72,15 @@ impl OffsetKey {
 }
 
 impl OffsetValue {
-    /// As a record's value, with empty metadata.
-    pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(24);
+    /// As a record's value, with empty metadata, into a buffer whose content it replaces.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve(24);
         out.put_i16(3);
         out.put_i64(self.offset);
         out.put_i32(self.leader_epoch);
-        put_string(&mut out, "");
+        put_string(out, "");
         out.put_i64(self.commit_timestamp);
-        out.freeze()
     }
 
     /// From a record's value; `None` for other versions.
@@ -116,11 +116,14 @@ mod tests {
             leader_epoch: 3,
             commit_timestamp: 1_700_000_000_000,
         };
-        assert_eq!(OffsetKey::decode(key.encode()), Some(key.clone()));
-        assert_eq!(OffsetValue::decode(value.encode()), Some(value));
+        let mut bytes = vec![7];
+        key.encode(&mut bytes);
         // The fixed parts stand where Kafka's schema puts them.
-        assert_eq!(&key.encode()[..4], &[0, 1, 0, 12]);
-        assert_eq!(value.encode().len(), 24);
+        assert_eq!(&bytes[..4], &[0, 1, 0, 12]);
+        assert_eq!(OffsetKey::decode(bytes.clone().into()), Some(key.clone()));
+        value.encode(&mut bytes);
+        assert_eq!(bytes.len(), 24);
+        assert_eq!(OffsetValue::decode(bytes.into()), Some(value));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use crate::env::Env;
 use crate::ids::*;
 use crate::log::{PartitionLog, ReadError};
 use crate::replica::Partition;
-use crate::replica::manager::{ReplicaManager, Upcall};
+use crate::replica::manager::{Replica, ReplicaManager, Upcall};
 use crate::replica::purgatory::{Asker, Delayed, DelayedFetch};
+use crate::sorted_map::SortedMap;
 use crate::wire::*;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -25,8 +26,11 @@ struct ReadResult {
     /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
     /// Partitions whose high watermark the request moved.
-    moved: SmallVec<[TopicPartition; 2]>,
+    moved: Moved,
 }
+
+/// Partitions whose high watermark moved.
+type Moved = SmallVec<[TopicPartition; 2]>;
 
 impl ReplicaManager {
     /// Takes a Fetch request.
@@ -37,21 +41,76 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let mut result = self.read(&request, true, image, env);
-        for id in std::mem::take(&mut result.moved) {
-            self.high_watermark_moved(id, image, env);
+        if self.finds_nothing(&request, image) {
+            let moved = self.all_fetched(&request, image, env);
+            self.high_watermarks_moved(moved, image, env);
+            self.park_fetch(asker, request, env);
+            return;
         }
+        let mut result = self.read(&request, true, image, env);
+        self.high_watermarks_moved(std::mem::take(&mut result.moved), image, env);
         let nothing_to_wait_for = request.max_wait_ms <= 0
             || request.topics.is_empty()
             || result.bytes >= request.min_bytes.max(0) as u64
             || result.answer_now;
         if nothing_to_wait_for {
             self.respond_fetch(asker, result);
-            return;
+        } else {
+            self.park_fetch(asker, request, env);
         }
+    }
+
+    fn park_fetch(&mut self, asker: Asker, request: FetchRequest, env: &mut Env<'_>) {
         let wait_ms = request.max_wait_ms;
         let delayed = Delayed::Fetch(DelayedFetch { asker, request });
         self.park(delayed, wait_ms, env);
+    }
+
+    fn high_watermarks_moved(&mut self, moved: Moved, image: &MetadataImage, env: &mut Env<'_>) {
+        for id in moved {
+            self.high_watermark_moved(id, image, env);
+        }
+    }
+
+    /// Whether a request that may wait asks for nothing but what is still to be written: most do, and
+    /// for them no answer is made that would only be thrown away.
+    fn finds_nothing(&self, request: &FetchRequest, image: &MetadataImage) -> bool {
+        request.max_wait_ms > 0
+            && request.min_bytes > 0
+            && !request.topics.is_empty()
+            && request.topics.iter().all(|(topic, asks)| {
+                asks.iter().all(|ask| {
+                    let id = TopicPartition::new(*topic, ask.partition);
+                    self.replicas
+                        .get(id)
+                        .is_some_and(|r| is_at_end(&r.partition, ask, request, self.bug, image))
+                })
+            })
+    }
+
+    /// A follower's fetch that finds nothing says all the same how far it is.
+    fn all_fetched(
+        &mut self,
+        request: &FetchRequest,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> Moved {
+        let mut all_moved = Moved::new();
+        if request.replica_id < 0 {
+            return all_moved;
+        }
+        for (topic, asks) in &request.topics {
+            for ask in asks {
+                let id = TopicPartition::new(*topic, ask.partition);
+                let partition = &mut self.replicas.get_mut(id).expect("found above").partition;
+                let upcalls = &mut self.upcalls;
+                let moved = follower_fetched(partition, ask, request, upcalls, image, env);
+                if moved.expect("its epoch was checked") {
+                    all_moved.push(id);
+                }
+            }
+        }
+        all_moved
     }
 
     fn respond_fetch(&mut self, asker: Asker, result: ReadResult) {
@@ -84,23 +143,23 @@ impl ReplicaManager {
             topics: Vec::with_capacity(request.topics.len()),
             bytes: 0,
             answer_now: false,
-            moved: SmallVec::new(),
+            moved: Moved::new(),
         };
         let from_follower = request.replica_id >= 0;
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
         let mut budget = u64::try_from(cap).unwrap_or(0);
-        for (topic, partitions) in &request.topics {
-            let mut results = Items::with_capacity(partitions.len());
-            for ask in partitions {
+        for (topic, asks) in &request.topics {
+            let mut reads = Items::with_capacity(asks.len());
+            for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let first = result.bytes == 0;
                 // Filled in where it lies: it is large, and every fetch makes some.
-                results.push(failed(
+                reads.push(failed(
                     ask.partition,
                     ErrorCode::None,
                     (NO_BROKER, NO_EPOCH),
                 ));
-                let read = results.last_mut().expect("it was just pushed");
+                let read = reads.last_mut().expect("it was just pushed");
                 let Some(replica) = self.replicas.get_mut(id) else {
                     let error = error_of_no_replica(id, image);
                     *read = failed(ask.partition, error, leader_hint(id, error, image));
@@ -122,22 +181,10 @@ impl ReplicaManager {
                     }
                     *read = failed(ask.partition, error, leader_hint(id, error, image));
                 } else if update_follower && from_follower && read.diverging_epoch.is_none() {
-                    let had_proposal = partition.pending().is_some();
-                    match partition.update_follower(
-                        request.replica_id,
-                        request.replica_epoch,
-                        ask.fetch_offset,
-                        image,
-                        env,
-                    ) {
-                        Ok(moved) => {
-                            if !had_proposal && partition.pending().is_some() {
-                                self.upcalls.push(Upcall::ProposeIsr(id));
-                            }
-                            if moved {
-                                result.moved.push(id);
-                            }
-                        }
+                    let upcalls = &mut self.upcalls;
+                    match follower_fetched(partition, ask, request, upcalls, image, env) {
+                        Ok(true) => result.moved.push(id),
+                        Ok(false) => {}
                         Err(error) => *read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
                     }
                 }
@@ -150,59 +197,9 @@ impl ReplicaManager {
                 result.answer_now |=
                     !read.error.is_none() || read.diverging_epoch.is_some() || beyond;
             }
-            result.topics.push((*topic, results));
+            result.topics.push((*topic, reads));
         }
         result
-    }
-
-    /// `DelayedFetch.tryComplete`.
-    pub(super) fn recheck_fetch(&mut self, waiting: u64, image: &MetadataImage, env: &mut Env<'_>) {
-        let Some(Delayed::Fetch(fetch)) = self.purgatory.get(waiting) else {
-            return;
-        };
-        if self.is_fetch_ready(&fetch.request) {
-            let Some(Delayed::Fetch(fetch)) = self.purgatory.take(waiting) else {
-                unreachable!("seen above");
-            };
-            self.answer_fetch(fetch, image, env);
-        }
-    }
-
-    fn is_fetch_ready(&self, request: &FetchRequest) -> bool {
-        let from_follower = request.replica_id >= 0;
-        let mut available = 0u64;
-        for (topic, partitions) in &request.topics {
-            for ask in partitions {
-                let id = TopicPartition::new(*topic, ask.partition);
-                let Some(replica) = self.replicas.get(id) else {
-                    return true;
-                };
-                let partition = &replica.partition;
-                if partition
-                    .check_leader_epoch(ask.current_leader_epoch, true)
-                    .is_err()
-                {
-                    return true;
-                }
-                let log = &partition.log;
-                let end = if from_follower {
-                    log.log_end_offset()
-                } else {
-                    log.high_watermark
-                };
-                if ask.fetch_offset > end {
-                    // The leader's log was truncated below.
-                    return true;
-                }
-                let limit = u64::try_from(ask.partition_max_bytes).unwrap_or(0);
-                available += bytes_between(log, ask.fetch_offset, end).min(limit);
-                let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
-                if from_follower && !matches!(parted, Ok(None)) {
-                    return true;
-                }
-            }
-        }
-        available >= request.min_bytes.max(0) as u64
     }
 
     /// ListOffsets, for one partition (`Partition.fetchOffsetForTimestamp`).
@@ -268,6 +265,109 @@ impl ReplicaManager {
     }
 }
 
+/// `Partition.updateFollowerFetchState`; asks for what follows from it. True where the high watermark
+/// moved.
+fn follower_fetched(
+    partition: &mut Partition,
+    ask: &FetchPartition,
+    request: &FetchRequest,
+    upcalls: &mut Vec<Upcall>,
+    image: &MetadataImage,
+    env: &mut Env<'_>,
+) -> Result<bool, ErrorCode> {
+    let had_proposal = partition.pending().is_some();
+    let (broker, epoch) = (request.replica_id, request.replica_epoch);
+    let moved = partition.update_follower(broker, epoch, ask.fetch_offset, image, env)?;
+    if !had_proposal && partition.pending().is_some() {
+        upcalls.push(Upcall::ProposeIsr(partition.id));
+    }
+    Ok(moved)
+}
+
+/// Whether reading gives nothing, and neither an error nor a divergence: the reader is at the end of
+/// what it may read.
+fn is_at_end(
+    partition: &Partition,
+    ask: &FetchPartition,
+    request: &FetchRequest,
+    bug: Option<Bug>,
+    image: &MetadataImage,
+) -> bool {
+    let from_follower = request.replica_id >= 0;
+    let log = &partition.log;
+    let end = if from_follower {
+        log.log_end_offset()
+    } else {
+        log.high_watermark
+    };
+    if ask.fetch_offset != end
+        || end < log.log_start_offset()
+        || partition
+            .check_leader_epoch(believed_epoch(ask, from_follower, bug), true)
+            .is_err()
+    {
+        return false;
+    }
+    if !from_follower {
+        return true;
+    }
+    let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
+    matches!(parted, Ok(None))
+        && partition.has_remote(request.replica_id)
+        && !partition.is_of_former_process(request.replica_id, request.replica_epoch, image)
+}
+
+/// The leader epoch that the reader names.
+fn believed_epoch(ask: &FetchPartition, from_follower: bool, bug: Option<Bug>) -> LeaderEpoch {
+    if from_follower && bug == Some(Bug::NoFetchEpoch) {
+        NO_EPOCH
+    } else {
+        ask.current_leader_epoch
+    }
+}
+
+/// `DelayedFetch.tryComplete`.
+pub(super) fn is_fetch_ready(
+    replicas: &SortedMap<TopicPartition, Replica>,
+    request: &FetchRequest,
+) -> bool {
+    let from_follower = request.replica_id >= 0;
+    let mut available = 0u64;
+    for (topic, partitions) in &request.topics {
+        for ask in partitions {
+            let Some(replica) = replicas.get(TopicPartition::new(*topic, ask.partition)) else {
+                return true;
+            };
+            let partition = &replica.partition;
+            if partition
+                .check_leader_epoch(ask.current_leader_epoch, true)
+                .is_err()
+            {
+                return true;
+            }
+            let log = &partition.log;
+            let end = if from_follower {
+                log.log_end_offset()
+            } else {
+                log.high_watermark
+            };
+            if ask.fetch_offset > end {
+                // The leader's log was truncated below.
+                return true;
+            }
+            let limit = u64::try_from(ask.partition_max_bytes).unwrap_or(0);
+            available += bytes_between(log, ask.fetch_offset, end).min(limit);
+            if from_follower {
+                let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
+                if !matches!(parted, Ok(None)) {
+                    return true;
+                }
+            }
+        }
+    }
+    available >= request.min_bytes.max(0) as u64
+}
+
 /// Why a partition that a request names is not read or written here.
 pub(super) fn error_of_no_replica(id: TopicPartition, image: &MetadataImage) -> ErrorCode {
     if image.topic(id.topic).is_none() {
@@ -309,12 +409,7 @@ fn read_partition(
     disk: &dyn Disk,
 ) -> Result<(), ErrorCode> {
     let from_follower = request.replica_id >= 0;
-    let current = if from_follower && bug == Some(Bug::NoFetchEpoch) {
-        NO_EPOCH
-    } else {
-        ask.current_leader_epoch
-    };
-    partition.check_leader_epoch(current, true)?;
+    partition.check_leader_epoch(believed_epoch(ask, from_follower, bug), true)?;
     if from_follower && !partition.has_remote(request.replica_id) {
         return Err(ErrorCode::UnknownLeaderEpoch);
     }

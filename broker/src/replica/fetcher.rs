@@ -9,8 +9,8 @@
 use crate::bug::Bug;
 use crate::channel::Channel;
 use crate::ids::*;
-use crate::replica::by_partition::ByPartition;
 use crate::replica::partition::Partition;
+use crate::sorted_map::SortedMap;
 use crate::time::Nanos;
 use crate::wire::{ByTopicId, FetchPartition, Response, push_by_topic};
 
@@ -61,7 +61,7 @@ pub struct Fetcher {
     /// The connection to it.
     pub channel: Channel,
     /// What it copies.
-    pub partitions: ByPartition<FetchState>,
+    pub partitions: SortedMap<TopicPartition, FetchState>,
     /// What it is waiting for.
     pub asked: Asked,
     /// What `asked` lists next time; empty, kept to spare an allocation.
@@ -80,7 +80,7 @@ impl Fetcher {
         Fetcher {
             leader,
             channel,
-            partitions: ByPartition::new(),
+            partitions: SortedMap::new(),
             asked: Asked::Nothing,
             spare: Vec::new(),
             out_of_range: Vec::new(),

@@ -5,7 +5,8 @@ use crate::env::{ConnId, Env, Queue};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
-use crate::replica::fetcher::{Asked, truncation_offset};
+use crate::replica::Partition;
+use crate::replica::fetcher::{Asked, FetchState, truncation_offset};
 use crate::replica::manager::{Append, ReplicaManager, Turn};
 use crate::time::{MICROS, millis};
 use crate::wire::*;
@@ -45,7 +46,7 @@ impl Answers {
     }
 
     /// The first that is not handled yet. An answer that nobody asked for is passed over.
-    fn front(&mut self) -> Option<(TopicPartition, FetchPartition, &FetchPartitionResult)> {
+    fn front(&mut self) -> Option<(TopicPartition, &FetchPartition, &FetchPartitionResult)> {
         loop {
             let (topic, results) = self.topics.get(self.next.0)?;
             let Some(result) = results.get(self.next.1) else {
@@ -56,7 +57,7 @@ impl Answers {
             let mut asked = self.asked[self.next_asked..].iter();
             if let Some(passed) = asked.position(|(asked, _)| *asked == id) {
                 self.next_asked += passed;
-                let (_, ask) = self.asked[self.next_asked];
+                let (_, ask) = &self.asked[self.next_asked];
                 return Some((id, ask, &self.topics[self.next.0].1[self.next.1]));
             }
             self.next.1 += 1;
@@ -74,7 +75,7 @@ const RESPONSE_COST: u64 = 20 * MICROS;
 impl ReplicaManager {
     /// Every idle fetcher sends its next request.
     pub fn fetch_all(&mut self, env: &mut Env<'_>) {
-        let leaders: Vec<BrokerId> = self.fetchers.keys().copied().collect();
+        let leaders: Vec<BrokerId> = self.fetchers.keys().collect();
         for leader in leaders {
             self.ask(leader, env);
         }
@@ -82,7 +83,7 @@ impl ReplicaManager {
 
     /// `doWork`: asks the leader for what is next.
     fn ask(&mut self, leader: BrokerId, env: &mut Env<'_>) {
-        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+        let Some(fetcher) = self.fetchers.get_mut(leader) else {
             return;
         };
         if !matches!(fetcher.asked, Asked::Nothing) || fetcher.channel.is_busy() {
@@ -140,14 +141,14 @@ impl ReplicaManager {
 
     /// A fetcher's connection is established.
     pub fn fetcher_connected(&mut self, leader: BrokerId, env: &mut Env<'_>) {
-        if let Some(fetcher) = self.fetchers.get_mut(&leader) {
+        if let Some(fetcher) = self.fetchers.get_mut(leader) {
             fetcher.channel.on_connected(env);
         }
     }
 
     /// A fetcher's connection is gone.
     pub fn fetcher_closed(&mut self, leader: BrokerId, env: &mut Env<'_>) {
-        if let Some(fetcher) = self.fetchers.get_mut(&leader)
+        if let Some(fetcher) = self.fetchers.get_mut(leader)
             && fetcher.channel.on_closed(env)
         {
             self.fetch_failed(leader, env);
@@ -156,7 +157,7 @@ impl ReplicaManager {
 
     /// A fetcher's timer fired: a timeout, or the end of a back-off.
     pub fn fetcher_timer(&mut self, leader: BrokerId, env: &mut Env<'_>) {
-        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+        let Some(fetcher) = self.fetchers.get_mut(leader) else {
             return;
         };
         if fetcher.wake_at.is_some_and(|at| at <= env.now) {
@@ -172,7 +173,7 @@ impl ReplicaManager {
     /// The request failed as a whole: all partitions back off (`replica.fetch.backoff.ms`).
     fn fetch_failed(&mut self, leader: BrokerId, env: &mut Env<'_>) {
         let until = env.now + millis(self.config.replica_fetch_backoff_ms);
-        let fetcher = self.fetchers.get_mut(&leader).expect("the caller has it");
+        let fetcher = self.fetchers.get_mut(leader).expect("the caller has it");
         match std::mem::replace(&mut fetcher.asked, Asked::Nothing) {
             Asked::LeaderEnd(id) | Asked::LeaderStart(id, _) => {
                 if let Some(state) = fetcher.partitions.get_mut(id) {
@@ -196,7 +197,7 @@ impl ReplicaManager {
         response: Response,
         env: &mut Env<'_>,
     ) {
-        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+        let Some(fetcher) = self.fetchers.get_mut(leader) else {
             return;
         };
         if fetcher.channel.on_response(correlation) {
@@ -207,7 +208,7 @@ impl ReplicaManager {
 
     /// The fetcher handles the response that it has.
     pub fn serve_fetcher(&mut self, leader: BrokerId, env: &mut Env<'_>) {
-        let Some(fetcher) = self.fetchers.get_mut(&leader) else {
+        let Some(fetcher) = self.fetchers.get_mut(leader) else {
             return;
         };
         let Some(response) = fetcher.response.take() else {
@@ -257,15 +258,15 @@ impl ReplicaManager {
         while let Some((id, ask, result)) = job.todo.front() {
             // A partition that was removed, re-added or truncated meanwhile is not the one that was
             // asked for: its fetch offset or its epoch differs.
-            let current = self
+            let state = self
                 .fetchers
-                .get(&job.leader)
-                .and_then(|f| f.partitions.get(id))
-                .is_some_and(|state| state.is_asked_for(&ask, self.bug));
-            if !current {
+                .get_mut(job.leader)
+                .and_then(|f| f.partitions.get_mut(id))
+                .filter(|state| state.is_asked_for(ask, self.bug));
+            let Some(state) = state else {
                 job.todo.pop_front();
                 continue;
-            }
+            };
             if !result.error.is_none() {
                 let error = result.error;
                 job.todo.pop_front();
@@ -283,7 +284,7 @@ impl ReplicaManager {
                 return;
             }
             if result.records.is_empty() {
-                self.copied(job.leader, id, result, env);
+                copied(&mut replica.partition, state, result, env);
                 job.todo.pop_front();
                 continue;
             }
@@ -311,8 +312,14 @@ impl ReplicaManager {
                         });
                     }
                     let flush_due = append.is_some_and(|a| a.flush_due);
+                    let hold = flush_due && self.bug != Some(Bug::SkipFlush);
+                    if !hold && !partition.log.epoch_checkpoint_due() {
+                        copied(partition, state, result, env);
+                        job.todo.pop_front();
+                        continue;
+                    }
                     self.write_epochs(id, env);
-                    if flush_due && self.bug != Some(Bug::SkipFlush) {
+                    if hold {
                         job.flushing = true;
                         self.hold_for_flush(id, Append::Follow(job), env);
                         return;
@@ -334,7 +341,7 @@ impl ReplicaManager {
                 }
             }
         }
-        if let Some(fetcher) = self.fetchers.get_mut(&job.leader)
+        if let Some(fetcher) = self.fetchers.get_mut(job.leader)
             && matches!(fetcher.asked, Asked::Processing)
         {
             fetcher.asked = Asked::Nothing;
@@ -346,12 +353,12 @@ impl ReplicaManager {
 
     /// `markPartitionFailed`: not fetched any more until its leader epoch changes.
     fn mark_failed(&mut self, leader: BrokerId, id: TopicPartition) {
-        if let Some(fetcher) = self.fetchers.get_mut(&leader) {
+        if let Some(fetcher) = self.fetchers.get_mut(leader) {
             fetcher.partitions.remove(id);
         }
     }
 
-    /// `processPartitionData` after its append: the high watermark, and the next offset to ask for.
+    /// [`copied`], unless the partition is fetched from there no more.
     fn copied(
         &mut self,
         leader: BrokerId,
@@ -360,28 +367,13 @@ impl ReplicaManager {
         env: &mut Env<'_>,
     ) {
         let partition = &mut self.replicas.get_mut(id).expect("it is fetched").partition;
-        let log_end = partition.log.log_end_offset();
-        if let Some(offset) = partition
-            .log
-            .maybe_update_high_watermark(result.high_watermark)
-        {
-            env.fact(Fact::HighWatermark {
-                partition: id,
-                offset,
-                as_leader: false,
-            });
-        }
-        if result.records.is_empty() {
-            return;
-        }
-        let epoch = partition.log.latest_epoch();
-        if let Some(state) = self
+        match self
             .fetchers
-            .get_mut(&leader)
+            .get_mut(leader)
             .and_then(|f| f.partitions.get_mut(id))
         {
-            state.fetch_offset = log_end;
-            state.last_fetched_epoch = epoch.unwrap_or(NO_EPOCH);
+            Some(state) => copied(partition, state, result, env),
+            None => take_high_watermark(partition, result, env),
         }
     }
 
@@ -394,12 +386,12 @@ impl ReplicaManager {
     ) {
         match error {
             ErrorCode::OffsetOutOfRange => {
-                let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
+                let fetcher = self.fetchers.get_mut(leader).expect("it asked");
                 fetcher.out_of_range.push(id);
             }
             // The follower is behind: it waits for the metadata that says so (`onPartitionFenced`).
             ErrorCode::FencedLeaderEpoch => {
-                let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
+                let fetcher = self.fetchers.get_mut(leader).expect("it asked");
                 fetcher.partitions.remove(id);
             }
             _ => self.back_off(leader, id, env),
@@ -410,7 +402,7 @@ impl ReplicaManager {
         let until = env.now + millis(self.config.replica_fetch_backoff_ms);
         if let Some(state) = self
             .fetchers
-            .get_mut(&leader)
+            .get_mut(leader)
             .and_then(|f| f.partitions.get_mut(id))
         {
             state.delayed_until = until;
@@ -466,7 +458,7 @@ impl ReplicaManager {
         let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
         if let Some(state) = self
             .fetchers
-            .get_mut(&leader)
+            .get_mut(leader)
             .and_then(|f| f.partitions.get_mut(id))
         {
             state.fetch_offset = to;
@@ -483,7 +475,7 @@ impl ReplicaManager {
         response: &ListOffsetsResponse,
         env: &mut Env<'_>,
     ) {
-        let fetched = self.fetchers[&leader].partitions.contains(id);
+        let fetched = self.fetchers[leader].partitions.contains(id);
         match only_offset(response) {
             Ok(leader_end) if fetched => {
                 let log_end = self.replicas[id].partition.log.log_end_offset();
@@ -493,7 +485,7 @@ impl ReplicaManager {
                     let timeout = millis(self.config.replica_socket_timeout_ms);
                     let partition = &self.replicas[id].partition;
                     let request = list_offset_request(self.local, partition, EARLIEST_TIMESTAMP);
-                    let fetcher = self.fetchers.get_mut(&leader).expect("it asked");
+                    let fetcher = self.fetchers.get_mut(leader).expect("it asked");
                     fetcher.asked = Asked::LeaderStart(id, leader_end);
                     fetcher.channel.send(request, timeout, env);
                     return;
@@ -512,7 +504,7 @@ impl ReplicaManager {
         response: &ListOffsetsResponse,
         env: &mut Env<'_>,
     ) {
-        let fetched = self.fetchers[&leader].partitions.contains(id);
+        let fetched = self.fetchers[leader].partitions.contains(id);
         match only_offset(response) {
             Ok(leader_start) if fetched => {
                 let partition = &mut self.replicas.get_mut(id).expect("fetched").partition;
@@ -545,7 +537,7 @@ impl ReplicaManager {
                 let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
                 let state = self
                     .fetchers
-                    .get_mut(&leader)
+                    .get_mut(leader)
                     .and_then(|f| f.partitions.get_mut(id))
                     .expect("fetched");
                 state.fetch_offset = next;
@@ -554,6 +546,35 @@ impl ReplicaManager {
             _ => self.back_off(leader, id, env),
         }
         self.ask(leader, env);
+    }
+}
+
+/// `processPartitionData` after its append: the high watermark, and the next offset to ask for.
+fn copied(
+    partition: &mut Partition,
+    state: &mut FetchState,
+    result: &FetchPartitionResult,
+    env: &mut Env<'_>,
+) {
+    take_high_watermark(partition, result, env);
+    if !result.records.is_empty() {
+        state.fetch_offset = partition.log.log_end_offset();
+        state.last_fetched_epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
+    }
+}
+
+fn take_high_watermark(
+    partition: &mut Partition,
+    result: &FetchPartitionResult,
+    env: &mut Env<'_>,
+) {
+    let leaders = result.high_watermark;
+    if let Some(offset) = partition.log.maybe_update_high_watermark(leaders) {
+        env.fact(Fact::HighWatermark {
+            partition: partition.id,
+            offset,
+            as_leader: false,
+        });
     }
 }
 
@@ -570,11 +591,7 @@ fn only_offset(response: &ListOffsetsResponse) -> Result<Offset, ErrorCode> {
     }
 }
 
-fn list_offset_request(
-    local: BrokerId,
-    partition: &crate::replica::Partition,
-    timestamp: i64,
-) -> Request {
+fn list_offset_request(local: BrokerId, partition: &Partition, timestamp: i64) -> Request {
     Request::ListOffsets(ListOffsetsRequest {
         replica_id: local,
         isolation_level: 0,

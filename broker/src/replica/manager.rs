@@ -18,12 +18,12 @@ use crate::env::{Env, SyncToken, TimerToken};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::{CheckpointWrite, PartitionLog};
-use crate::replica::by_partition::ByPartition;
 use crate::replica::durability::{SyncUse, read_offsets};
 use crate::replica::fetcher::{Asked, Fetcher};
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::{Asker, Change, Delayed, Purgatory};
+use crate::sorted_map::SortedMap;
 use crate::time::millis;
 use crate::wire::{ErrorCode, Response};
 use std::collections::{BTreeMap, VecDeque};
@@ -100,8 +100,8 @@ pub struct ReplicaManager {
     pub(super) config: BrokerConfig,
     pub(super) bug: Option<Bug>,
     pub(super) broker_epoch: BrokerEpoch,
-    pub(super) replicas: ByPartition<Replica>,
-    pub(super) fetchers: BTreeMap<BrokerId, Fetcher>,
+    pub(super) replicas: SortedMap<TopicPartition, Replica>,
+    pub(super) fetchers: SortedMap<BrokerId, Fetcher>,
     pub(super) purgatory: Purgatory,
     pub(super) upcalls: Vec<Upcall>,
     /// Numbers of waiting requests, reused.
@@ -160,8 +160,8 @@ impl ReplicaManager {
             config,
             bug,
             broker_epoch: -1,
-            replicas: ByPartition::new(),
-            fetchers: BTreeMap::new(),
+            replicas: SortedMap::new(),
+            fetchers: SortedMap::new(),
             purgatory: Purgatory::default(),
             upcalls: Vec::new(),
             scratch: Vec::new(),
@@ -381,10 +381,12 @@ impl ReplicaManager {
             self.truncate(leader, id, high_watermark, env);
         }
         let kind = self.timer_kind_fetcher;
-        let fetcher = self.fetchers.entry(leader).or_insert_with(|| {
+        if !self.fetchers.contains(leader) {
             let token = TimerToken(kind | leader as u64);
-            Fetcher::new(leader, Channel::new(NodeId::of_broker(leader), token))
-        });
+            let channel = Channel::new(NodeId::of_broker(leader), token);
+            self.fetchers.insert(leader, Fetcher::new(leader, channel));
+        }
+        let fetcher = self.fetchers.get_mut(leader).expect("just inserted");
         fetcher.add(&self.replicas[id].partition);
     }
 
@@ -399,13 +401,17 @@ impl ReplicaManager {
 
     /// `shutdownIdleFetcherThreads`: their connections close with them.
     fn stop_idle_fetchers(&mut self, env: &mut Env<'_>) {
-        self.fetchers.retain(|_, fetcher| {
-            let idle = fetcher.partitions.is_empty();
-            if idle {
-                fetcher.channel.drop_request(env);
-            }
-            !idle
-        });
+        let idle = |fetcher: &Fetcher| fetcher.partitions.is_empty();
+        let leaders: Vec<BrokerId> = self
+            .fetchers
+            .values()
+            .filter(|f| idle(f))
+            .map(|f| f.leader)
+            .collect();
+        for leader in leaders {
+            let fetcher = self.fetchers.remove(leader);
+            fetcher.expect("listed").channel.drop_request(env);
+        }
     }
 
     /// The broker asks to be let go.
@@ -415,7 +421,7 @@ impl ReplicaManager {
 
     /// `ReplicaManager.shutdown`: fetchers end, and what waits is dropped.
     pub fn stop(&mut self, env: &mut Env<'_>) {
-        for mut fetcher in std::mem::take(&mut self.fetchers).into_values() {
+        for fetcher in std::mem::take(&mut self.fetchers).values_mut() {
             fetcher.channel.drop_request(env);
         }
         self.purgatory = Purgatory::default();

@@ -6,12 +6,10 @@
 //! - [`alter_partition`] proposals of an ISR on their way to the controller
 //! - [`fetch`] reading as leader, waiting for data
 //! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`)
-//! - `by_partition` where replicas are looked up
 //! - `durability` flushes, checkpoints, and what a failing disk does
 //! - [`purgatory`] requests that wait
 
 pub mod alter_partition;
-mod by_partition;
 mod durability;
 pub mod fetch;
 pub mod fetcher;

@@ -429,6 +429,17 @@ impl Partition {
         }
     }
 
+    /// Whether a broker that is alive has registered again since it had that epoch (KIP-903).
+    pub fn is_of_former_process(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        image: &MetadataImage,
+    ) -> bool {
+        let alive = image.broker(broker).filter(|b| !b.fenced);
+        epoch != -1 && alive.is_some_and(|b| b.epoch > epoch)
+    }
+
     /// `Partition.updateFollowerFetchState`: what a follower's fetch says of its log. Returns whether
     /// the high watermark moved, or the error that fences a stale fetch.
     pub fn update_follower(
@@ -440,13 +451,13 @@ impl Partition {
         env: &mut Env<'_>,
     ) -> Result<bool, ErrorCode> {
         let leader_end = self.log.log_end_offset();
-        let alive_epoch = image.broker(broker).filter(|b| !b.fenced).map(|b| b.epoch);
+        let former = self.is_of_former_process(broker, broker_epoch, image);
         let remote = self
             .remotes
             .iter_mut()
             .find(|r| r.broker == broker)
             .ok_or(ErrorCode::UnknownLeaderEpoch)?;
-        if broker_epoch != -1 && alive_epoch.is_some_and(|e| e > broker_epoch) {
+        if former {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
         let now = env.wall_ms;

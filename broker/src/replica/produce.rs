@@ -9,13 +9,14 @@ use crate::env::Env;
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
-use crate::replica::by_partition::ByPartition;
-use crate::replica::fetch::error_of_no_replica;
+use crate::replica::fetch::{error_of_no_replica, is_fetch_ready};
 use crate::replica::manager::{Append, Replica, ReplicaManager, Turn, Upcall};
 use crate::replica::partition::ReplicationProgress;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedProduce, ProduceStatus};
+use crate::sorted_map::SortedMap;
 use crate::wire::*;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// A Produce request on its way through its partitions.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub struct ProduceJob {
     /// One of its appends had to wait for a flush.
     has_flushed: bool,
     /// Partitions appended to, and whether their high watermark moved.
-    touched: Vec<(TopicPartition, bool)>,
+    touched: SmallVec<[(TopicPartition, bool); 2]>,
 }
 
 impl ReplicaManager {
@@ -61,7 +62,7 @@ impl ReplicaManager {
             todo,
             flushing: None,
             has_flushed: false,
-            touched: Vec::new(),
+            touched: SmallVec::new(),
         };
         self.run_produce(job, Turn::Locked, image, env);
     }
@@ -122,7 +123,9 @@ impl ReplicaManager {
                             as_leader: true,
                         });
                     }
-                    self.write_epochs(id, env);
+                    if log.epoch_checkpoint_due() {
+                        self.write_epochs(id, env);
+                    }
                     if append.flush_due && self.bug != Some(Bug::SkipFlush) {
                         // Followers may read it before the flush is done.
                         self.log_grew(id, false, image, env);
@@ -266,7 +269,7 @@ impl ReplicaManager {
     }
 
     fn answer_produce(&mut self, delayed: DelayedProduce) {
-        let mut topics: ByTopicId<ProducePartitionResult> = Vec::new();
+        let mut topics: ByTopicId<ProducePartitionResult> = Vec::with_capacity(1);
         for status in delayed.partitions {
             push_by_topic(&mut topics, &status.partition.topic, status.result);
         }
@@ -300,37 +303,38 @@ impl ReplicaManager {
         let mut watching = std::mem::take(&mut self.scratch);
         self.purgatory.watching(id, change, &mut watching);
         for waiting in watching.drain(..) {
-            match self.purgatory.get(waiting) {
-                Some(Delayed::Produce(_)) => self.recheck_produce(waiting, env),
-                Some(Delayed::Fetch(_)) => self.recheck_fetch(waiting, image, env),
+            let Some(at) = self.purgatory.index(waiting) else {
                 // Answered by one before it.
-                None => {}
+                continue;
+            };
+            let is_ready = match self.purgatory.at_mut(at) {
+                Delayed::Produce(produce) => try_complete(&self.replicas, produce, env),
+                Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, &fetch.request),
+            };
+            if is_ready {
+                match self.purgatory.take(at) {
+                    Delayed::Produce(produce) => self.answer_produce(produce),
+                    Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
+                }
             }
         }
         self.scratch = watching;
     }
 
-    fn recheck_produce(&mut self, waiting: u64, env: &mut Env<'_>) {
-        if let Some(Delayed::Produce(delayed)) = self.purgatory.get_mut(waiting)
-            && try_complete(&self.replicas, delayed, env)
-            && let Some(Delayed::Produce(delayed)) = self.purgatory.take(waiting)
-        {
-            self.answer_produce(delayed);
-        }
-    }
-
     /// The purgatory's timer fired.
     pub fn expire(&mut self, image: &MetadataImage, env: &mut Env<'_>) {
         for waiting in self.purgatory.expired(env.now) {
-            match self.purgatory.take(waiting) {
-                Some(Delayed::Produce(mut delayed)) => {
+            let Some(at) = self.purgatory.index(waiting) else {
+                continue;
+            };
+            match self.purgatory.take(at) {
+                Delayed::Produce(mut delayed) => {
                     for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
                         decide(status, ErrorCode::RequestTimedOut, env);
                     }
                     self.answer_produce(delayed);
                 }
-                Some(Delayed::Fetch(fetch)) => self.answer_fetch(fetch, image, env),
-                None => {}
+                Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
             }
         }
         self.set_purgatory_timer(env);
@@ -398,7 +402,9 @@ impl ReplicaManager {
             let (log, config) = (&mut partition.log, &partition.config);
             let appended = log.append_as_leader(&records, epoch, config, env.wall_ms, env.disk);
             let prefix = log.prefix();
-            self.write_epochs(id, env);
+            if log.epoch_checkpoint_due() {
+                self.write_epochs(id, env);
+            }
             let flush_due = match appended {
                 Ok(append) => {
                     env.fact(Fact::Appended {
@@ -441,7 +447,7 @@ impl ReplicaManager {
 
 /// `DelayedProduce.tryComplete`: true when no partition waits any more.
 fn try_complete(
-    replicas: &ByPartition<Replica>,
+    replicas: &SortedMap<TopicPartition, Replica>,
     delayed: &mut DelayedProduce,
     env: &mut Env<'_>,
 ) -> bool {

@@ -148,22 +148,18 @@ impl Purgatory {
         into.extend(watching.map(|(id, ..)| *id));
     }
 
-    fn index(&self, id: u64) -> Option<usize> {
+    /// Where the request of that number is, unless it was answered.
+    pub fn index(&self, id: u64) -> Option<usize> {
         self.waiting.binary_search_by_key(&id, |(id, ..)| *id).ok()
     }
 
-    /// The request of that number.
-    pub fn get(&self, id: u64) -> Option<&Delayed> {
-        self.index(id).map(|at| &self.waiting[at].2)
+    /// The request there, to note its progress.
+    pub fn at_mut(&mut self, index: usize) -> &mut Delayed {
+        &mut self.waiting[index].2
     }
 
-    /// The request of that number, to note its progress.
-    pub fn get_mut(&mut self, id: u64) -> Option<&mut Delayed> {
-        self.index(id).map(|at| &mut self.waiting[at].2)
-    }
-
-    /// Takes a request out.
-    pub fn take(&mut self, id: u64) -> Option<Delayed> {
-        self.index(id).map(|at| self.waiting.remove(at).2)
+    /// Takes the request there out.
+    pub fn take(&mut self, index: usize) -> Delayed {
+        self.waiting.remove(index).2
     }
 }
