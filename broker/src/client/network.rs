@@ -421,6 +421,12 @@ impl<T> NetworkClient<T> {
         !self.metadata_in_progress && self.metadata.next_update_at(now) <= now
     }
 
+    /// Whether the engine has something to look at without any input: a request that has ended, or a
+    /// metadata update that is due and found no node to ask.
+    pub(crate) fn has_news(&self, now: Nanos) -> bool {
+        !self.completions.is_empty() || self.is_metadata_update_due(now)
+    }
+
     /// What `NetworkClient.poll` does besides reading: metadata, timeouts. True where something
     /// happened.
     pub(crate) fn poll(&mut self, env: &mut Env<'_>) -> bool {

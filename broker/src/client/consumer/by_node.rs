@@ -2,6 +2,7 @@
 
 use crate::ids::NodeId;
 use crate::wire::{Items, push_by_topic};
+use smallvec::SmallVec;
 
 /// The request to one node. `K` names topics, `I` is remembered of each partition, `T` is asked.
 #[derive(Debug)]
@@ -14,13 +15,13 @@ pub(super) struct NodeRequest<K, I, T> {
 /// Requests in the order in which their nodes came up.
 #[derive(Debug)]
 pub(super) struct ByNode<K, I, T> {
-    requests: Vec<NodeRequest<K, I, T>>,
+    requests: SmallVec<[NodeRequest<K, I, T>; 2]>,
 }
 
 impl<K: Clone + PartialEq, I, T> ByNode<K, I, T> {
     pub(super) fn new() -> Self {
         ByNode {
-            requests: Vec::new(),
+            requests: SmallVec::new(),
         }
     }
 
@@ -31,8 +32,8 @@ impl<K: Clone + PartialEq, I, T> ByNode<K, I, T> {
             None => {
                 self.requests.push(NodeRequest {
                     node,
-                    asked: Vec::new(),
-                    topics: Vec::new(),
+                    asked: Vec::with_capacity(1),
+                    topics: Vec::with_capacity(1),
                 });
                 self.requests.len() - 1
             }
@@ -42,7 +43,7 @@ impl<K: Clone + PartialEq, I, T> ByNode<K, I, T> {
         push_by_topic(&mut request.topics, topic, question);
     }
 
-    pub(super) fn into_requests(self) -> Vec<NodeRequest<K, I, T>> {
+    pub(super) fn into_requests(self) -> SmallVec<[NodeRequest<K, I, T>; 2]> {
         self.requests
     }
 }

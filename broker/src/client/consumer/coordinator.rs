@@ -115,6 +115,11 @@ impl SyncCommit {
         }
     }
 
+    /// Whether it is still to be sent.
+    pub(super) fn needs_coordinator(&self) -> bool {
+        self.stage == Stage::NeedCoordinator
+    }
+
     /// When it wants to be looked at again.
     pub(super) fn next_deadline(&self) -> Nanos {
         match self.stage {
@@ -130,6 +135,12 @@ impl Coordinator {
     /// `awaitPendingRequests`).
     pub(super) fn holds_up_close(&self) -> bool {
         !self.pending_async.is_empty() || (self.in_flight_async > 0 && self.link.is_some())
+    }
+
+    /// Whether no async commit has ended without its callback invoked, nor a `commitSync` without having
+    /// been looked at.
+    pub(super) fn has_told_of_all_commits(&self) -> bool {
+        self.completed_async.is_empty() && self.sync_result.is_none()
     }
 
     /// When a back-off ends.

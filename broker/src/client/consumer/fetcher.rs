@@ -71,8 +71,8 @@ impl Fetch {
 }
 
 impl CompletedFetch {
-    fn new(asked: &Asked, data: FetchPartitionResult) -> CompletedFetch {
-        CompletedFetch {
+    fn new(asked: &Asked, data: FetchPartitionResult) -> Box<CompletedFetch> {
+        Box::new(CompletedFetch {
             id: asked.id,
             next_fetch_offset: asked.fetch_offset,
             batches: batches(&data.records),
@@ -83,7 +83,7 @@ impl CompletedFetch {
             consumed: false,
             corrupt: false,
             records_read: 0,
-        }
+        })
     }
 
     /// `CompletedFetch.nextFetchedRecord`. `None` at the end, where the next offset is that after
@@ -233,10 +233,15 @@ impl Consumer {
             || self.fetch_buffer.iter().any(|fetch| fetch.id == id)
     }
 
+    /// Whether there is anything for [`Self::collect_fetch`] to look at.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.fetch_buffer.is_empty() || self.next_in_line.as_ref().is_some_and(|f| !f.consumed)
+    }
+
     /// `FetchBuffer.retainAll`.
     pub(super) fn drop_unassigned_fetches(&mut self) {
         let subscriptions = &self.subscriptions;
-        let assigned = |fetch: &CompletedFetch| subscriptions.get(fetch.id).is_some();
+        let assigned = |fetch: &Box<CompletedFetch>| subscriptions.get(fetch.id).is_some();
         self.fetch_buffer.retain(assigned);
         self.next_in_line = self.next_in_line.take().filter(assigned);
     }
@@ -314,7 +319,7 @@ impl Consumer {
     /// `FetchCollector.fetchRecords`.
     fn fetch_records(
         &mut self,
-        mut next: CompletedFetch,
+        mut next: Box<CompletedFetch>,
         max: usize,
         fetch: &mut Fetch,
     ) -> Result<(), ClientError> {
@@ -348,7 +353,7 @@ impl Consumer {
 
     /// `FetchCollector.initialize`. An error stays in the buffer where records came before it, so
     /// that the next poll meets it.
-    fn initialize(&mut self, fetch: CompletedFetch, first: bool) -> Result<(), ClientError> {
+    fn initialize(&mut self, fetch: Box<CompletedFetch>, first: bool) -> Result<(), ClientError> {
         let Some(partition) = self.subscriptions.get(fetch.id) else {
             return Ok(());
         };

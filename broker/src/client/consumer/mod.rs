@@ -40,6 +40,7 @@ use crate::fact::PositionResetReason;
 use crate::ids::*;
 use crate::time::{MILLIS, Nanos, SECONDS, millis};
 use crate::wire::{ErrorCode, Request};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// `ConsumerUtils.CONSUMER_MAX_INFLIGHT_REQUESTS_PER_CONNECTION`.
@@ -70,12 +71,7 @@ struct Unsent {
 /// The call that is being served.
 #[derive(Debug)]
 enum Active {
-    Poll {
-        call: CallId,
-        deadline: Nanos,
-        /// `awaitMetadataUpdate`: nothing goes on while the version is this.
-        await_update: Option<u64>,
-    },
+    Poll(CallId, Nanos),
     Commit(CallId, SyncCommit),
     Positions(CallId, Nanos),
     Close(CallId, Option<SyncCommit>, Nanos),
@@ -96,12 +92,14 @@ pub struct Consumer {
     subscriptions: SubscriptionState,
     seen_snapshot: u64,
     nodes_with_pending_fetch: Vec<NodeId>,
-    fetch_buffer: VecDeque<CompletedFetch>,
-    next_in_line: Option<CompletedFetch>,
+    fetch_buffer: VecDeque<Box<CompletedFetch>>,
+    next_in_line: Option<Box<CompletedFetch>>,
     cached_reset_error: Option<ClientError>,
     cached_validate_error: Option<ClientError>,
     coordinator: Coordinator,
     active: Option<Active>,
+    /// `awaitMetadataUpdate` of a poll: nothing goes on while the version is this.
+    await_update: Option<u64>,
     /// When the call that is being served looks again by itself.
     next_turn_at: Nanos,
     /// `cachedSubscriptionHasAllFetchPositions`.
@@ -144,6 +142,7 @@ impl Consumer {
             cached_validate_error: None,
             coordinator: Coordinator::default(),
             active: None,
+            await_update: None,
             next_turn_at: Nanos::MAX,
             has_all_fetch_positions: false,
             waiting_calls: VecDeque::new(),
@@ -186,11 +185,9 @@ impl Consumer {
                 env.reply(call, Reply::Failed(error));
             }
             Call::Poll(timeout_ms) => {
-                self.active = Some(Active::Poll {
-                    call,
-                    deadline: env.now.saturating_add(timeout_ms.saturating_mul(MILLIS)),
-                    await_update: None,
-                });
+                let timeout = timeout_ms.saturating_mul(MILLIS);
+                self.await_update = None;
+                self.active = Some(Active::Poll(call, env.now.saturating_add(timeout)));
             }
             Call::CommitSync => {
                 let offsets = self.subscriptions.all_consumed();
@@ -304,49 +301,64 @@ impl Consumer {
 
     /// One turn of the loop of the call that is being served. True where it was answered.
     fn advance(&mut self, env: &mut Env<'_>) -> bool {
-        let Some(mut active) = self.active.take() else {
+        self.next_turn_at = Nanos::MAX;
+        let answer = match self.active {
+            None => return false,
+            Some(Active::Poll(call, deadline)) => {
+                self.turn_of_poll(deadline, env).map(|reply| (call, reply))
+            }
+            Some(Active::Positions(call, deadline)) => self
+                .turn_of_positions(deadline, env)
+                .map(|reply| (call, reply)),
+            Some(Active::Commit(..) | Active::Close(..)) => self.turn_of_commit_or_close(env),
+        };
+        let Some((call, reply)) = answer else {
             return false;
         };
-        self.next_turn_at = Nanos::MAX;
+        self.active = None;
+        env.reply(call, reply);
+        true
+    }
+
+    fn turn_of_commit_or_close(&mut self, env: &mut Env<'_>) -> Option<(CallId, Reply)> {
+        let mut active = self.active.take();
         let answer = match &mut active {
-            Active::Poll {
-                call,
-                deadline,
-                await_update,
-            } => self
-                .turn_of_poll(*deadline, await_update, env)
-                .map(|reply| (*call, reply)),
-            Active::Commit(call, commit) => self
+            Some(Active::Commit(call, commit)) => self
                 .advance_commit(commit, env)
                 .map(|result| (*call, Reply::Done(result))),
-            Active::Positions(call, deadline) => self
-                .turn_of_positions(*deadline, env)
-                .map(|reply| (*call, reply)),
-            Active::Close(call, commit, deadline) => self
+            Some(Active::Close(call, commit, deadline)) => self
                 .turn_of_close(commit, *deadline, env)
                 .then_some((*call, Reply::Done(Ok(())))),
+            _ => unreachable!("the caller has looked"),
         };
-        match answer {
-            Some((call, reply)) => {
-                env.reply(call, reply);
-                true
+        self.active = active;
+        answer
+    }
+
+    /// Whether another turn, at this instant and without any news, would do nothing: the call waits for
+    /// an answer or for time to pass. Where this is not sure, it says no, and the turn is taken.
+    fn is_settled(&self, now: Nanos) -> bool {
+        let waits = match &self.active {
+            Some(Active::Poll(..)) => {
+                let commits = self.auto_commit && self.coordinator.next_auto_commit <= now;
+                let searches = self.network.metadata.update_requested();
+                let positioned =
+                    self.has_all_fetch_positions && self.subscriptions.has_all_fetch_positions();
+                positioned && !self.has_answers() && !commits && !searches
             }
-            None => {
-                self.active = Some(active);
-                false
-            }
-        }
+            Some(Active::Commit(_, commit)) => !commit.needs_coordinator(),
+            _ => false,
+        };
+        waits
+            && self.await_update.is_none()
+            && self.coordinator.has_told_of_all_commits()
+            && !self.network.has_news(now)
     }
 
     /// The body of the loop in `ClassicKafkaConsumer.poll`.
-    fn turn_of_poll(
-        &mut self,
-        deadline: Nanos,
-        await_update: &mut Option<u64>,
-        env: &mut Env<'_>,
-    ) -> Option<Reply> {
+    fn turn_of_poll(&mut self, deadline: Nanos, env: &mut Env<'_>) -> Option<Reply> {
         let expired = env.now >= deadline;
-        if self.group.is_some() && !self.turn_of_coordinator(await_update, env) && !expired {
+        if self.group.is_some() && !self.turn_of_coordinator(env) && !expired {
             return None;
         }
         match self.update_fetch_positions(env) {
@@ -354,9 +366,12 @@ impl Consumer {
             Ok(false) if !expired => return None,
             Ok(_) => {}
         }
-        match self.collect_fetch() {
-            Err(error) => return Some(Reply::Failed(error)),
-            Ok(fetch) if !fetch.is_empty() => {
+        if self.has_answers() {
+            let fetch = match self.collect_fetch() {
+                Err(error) => return Some(Reply::Failed(error)),
+                Ok(fetch) => fetch,
+            };
+            if !fetch.is_empty() {
                 // The next fetch is on its way while the application works.
                 self.send_fetches(env);
                 if self.bug == Some(Bug::CommitBeforeProcessingInPoll) {
@@ -365,7 +380,6 @@ impl Consumer {
                 self.try_send(env);
                 return Some(Reply::Records(fetch.records));
             }
-            Ok(_) => {}
         }
         self.send_fetches(env);
         expired.then(|| {
@@ -376,16 +390,16 @@ impl Consumer {
 
     /// `ConsumerCoordinator.poll` for partitions assigned by hand. False while it waits for
     /// metadata because no connection is up.
-    fn turn_of_coordinator(&mut self, await_update: &mut Option<u64>, env: &mut Env<'_>) -> bool {
+    fn turn_of_coordinator(&mut self, env: &mut Env<'_>) -> bool {
         self.invoke_completed_commits(env);
         let version = self.network.metadata.update_version();
-        if await_update.is_some_and(|awaited| awaited == version) {
+        if self.await_update.is_some_and(|awaited| awaited == version) {
             return false;
         }
-        *await_update = None;
+        self.await_update = None;
         if self.network.metadata.update_requested() && !self.network.has_ready_nodes() {
             self.network.metadata.request_update(false);
-            *await_update = Some(version);
+            self.await_update = Some(version);
             return false;
         }
         if self.bug != Some(Bug::CommitBeforeProcessingInPoll) {
@@ -440,17 +454,21 @@ impl Consumer {
         });
     }
 
-    /// `ConsumerNetworkClient.trySend`, `checkDisconnects` and `failExpiredRequests`. True where
-    /// something was sent or failed.
-    fn try_send(&mut self, env: &mut Env<'_>) -> bool {
-        let mut happened = false;
-        let mut not_ready: Vec<Link> = Vec::new();
-        for unsent in std::mem::take(&mut self.unsent) {
+    /// `ConsumerNetworkClient.trySend`, `checkDisconnects` and `failExpiredRequests`. Says whether
+    /// something was sent, and whether something failed.
+    fn try_send(&mut self, env: &mut Env<'_>) -> (bool, bool) {
+        let (mut sent, mut failed) = (false, false);
+        if self.unsent.is_empty() {
+            return (sent, failed);
+        }
+        let mut not_ready: SmallVec<[Link; 4]> = SmallVec::new();
+        let mut all = std::mem::take(&mut self.unsent);
+        for unsent in all.drain(..) {
             let link = unsent.link;
             // In order: what is behind a request that cannot go waits too.
             if !not_ready.contains(&link) && self.network.ready(link, env) {
                 self.network.send(link, unsent.request, unsent.tag, env);
-                happened = true;
+                sent = true;
                 continue;
             }
             not_ready.push(link);
@@ -462,11 +480,15 @@ impl Consumer {
                 self.unsent.push(unsent);
                 continue;
             };
-            happened = true;
+            failed = true;
             let tag = unsent.tag;
             self.handle_completion(Completion { link, tag, outcome }, env);
         }
-        happened
+        if self.unsent.is_empty() {
+            // Only its allocation is of use again.
+            self.unsent = all;
+        }
+        (sent, failed)
     }
 
     fn handle_completion(&mut self, completion: Completion<Tag>, env: &mut Env<'_>) {
@@ -484,6 +506,7 @@ impl Consumer {
     /// Everything that can be done now.
     fn run(&mut self, env: &mut Env<'_>) {
         loop {
+            // What happens before the call takes its turn is news to that turn, what happens later is not.
             let mut happened = false;
             while let Some(completion) = self.network.next_completion() {
                 happened = true;
@@ -495,7 +518,7 @@ impl Consumer {
                 happened = true;
                 self.begin(call, what, env);
             }
-            happened |= self.advance(env);
+            let mut happened_later = self.advance(env);
             if self.closed {
                 if self.waiting_calls.is_empty() {
                     return;
@@ -504,10 +527,13 @@ impl Consumer {
             }
             // What a call leaves behind is still sent (ConsumerNetworkClient.transmitSends).
             if serving {
-                happened |= self.try_send(env);
-                happened |= self.network.poll(env);
+                let (sent, failed) = self.try_send(env);
+                // The turn knows what it sends.
+                happened |= sent;
+                happened_later |= failed;
+                happened_later |= self.network.poll(env);
             }
-            if !happened {
+            if !happened_later && (!happened || self.is_settled(env.now)) {
                 break;
             }
         }
@@ -520,10 +546,7 @@ impl Consumer {
     fn arm(&mut self, env: &mut Env<'_>) {
         // ConsumerNetworkClient.poll waits no longer than retry.backoff.ms while nothing is in
         // flight, and ClassicKafkaConsumer.pollForFetches while a position is missing.
-        let reading = matches!(
-            self.active,
-            Some(Active::Poll { .. } | Active::Positions(..))
-        );
+        let reading = matches!(self.active, Some(Active::Poll(..) | Active::Positions(..)));
         let waits_for_nothing = !self.network.has_in_flight_requests();
         if reading
             && self.next_turn_at == Nanos::MAX
@@ -554,7 +577,7 @@ impl Consumer {
     fn next_turn(&self, active: &Active, now: Nanos) -> Nanos {
         let mut next = self.coordinator.next_deadline(now);
         match active {
-            Active::Poll { deadline, .. } => {
+            Active::Poll(_, deadline) => {
                 next = next.min(*deadline);
                 if self.auto_commit && self.coordinator.next_auto_commit > now {
                     next = next.min(self.coordinator.next_auto_commit);
