@@ -15,7 +15,7 @@ use crate::env::Stream;
 use crate::ids::*;
 use crate::time::{Nanos, millis};
 use crate::wire::{MetadataRequest, MetadataResponse, PartitionMetadata};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// `Metadata.LeaderAndEpoch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +55,8 @@ pub(crate) struct Metadata {
     bootstrap: Vec<NodeId>,
     /// `None` until the first answer and after a return to the bootstrap addresses.
     nodes: Option<Vec<NodeId>>,
-    topics: BTreeMap<TopicName, Topic>,
+    /// Sorted by name. The names are shared, so that mostly their addresses tell which is which.
+    topics: Vec<(TopicName, Topic)>,
     backoff: ExponentialBackoff,
     max_age: Nanos,
     need_update: bool,
@@ -85,7 +86,7 @@ impl Metadata {
         Metadata {
             bootstrap,
             nodes: None,
-            topics: BTreeMap::new(),
+            topics: Vec::new(),
             backoff: ExponentialBackoff::new(retry_backoff_ms, retry_backoff_max_ms),
             max_age: millis(max_age_ms),
             need_update: true,
@@ -115,7 +116,7 @@ impl Metadata {
     /// `MetadataRecoveryStrategy.REBOOTSTRAP`: forgets the snapshot, keeps the epochs seen.
     pub(crate) fn rebootstrap(&mut self) {
         self.nodes = None;
-        for topic in self.topics.values_mut() {
+        for (_, topic) in &mut self.topics {
             topic.id = None;
             for partition in &mut topic.partitions {
                 partition.info = None;
@@ -138,15 +139,15 @@ impl Metadata {
 
     /// `ProducerMetadata.add`: from now on the topic is asked for, at once if it is new.
     pub(crate) fn add_topic(&mut self, topic: &TopicName) {
-        if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.clone(), Topic::default());
+        if let Err(at) = self.position(topic) {
+            self.topics.insert(at, (topic.clone(), Topic::default()));
             self.request_update_for_new_topics();
         }
     }
 
     /// The consumer's topics: others are forgotten.
     pub(crate) fn retain_topics(&mut self, wanted: impl Fn(&TopicName) -> bool) {
-        self.topics.retain(|name, _| wanted(name));
+        self.topics.retain(|(name, _)| wanted(name));
     }
 
     /// `Metadata.requestUpdateForNewTopics`.
@@ -189,7 +190,7 @@ impl Metadata {
 
     /// What to ask, and the version to hand back with the answer.
     pub(crate) fn new_request(&self) -> (MetadataRequest, u64) {
-        let topics = self.topics.keys().cloned().collect();
+        let topics = self.topics.iter().map(|(name, _)| name.clone()).collect();
         (
             MetadataRequest {
                 topics: Some(topics),
@@ -410,12 +411,12 @@ impl Metadata {
 
     /// Id of a topic of the snapshot.
     pub(crate) fn topic_id(&self, topic: &TopicName) -> Option<TopicId> {
-        self.topics.get(topic).and_then(|t| t.id)
+        self.topic(topic).and_then(|t| t.id)
     }
 
     /// The id under which the topic was last seen.
     pub(crate) fn last_topic_id(&self, topic: &TopicName) -> Option<TopicId> {
-        self.topics.get(topic).and_then(|t| t.last_id)
+        self.topic(topic).and_then(|t| t.last_id)
     }
 
     /// Whether the snapshot has the partition.
@@ -426,27 +427,41 @@ impl Metadata {
 
     /// `Cluster.partitionCountForTopic`: `None` where the snapshot does not have the topic.
     pub(crate) fn partition_count(&self, topic: &TopicName) -> Option<i32> {
-        let partitions = &self.topics.get(topic)?.partitions;
+        let partitions = &self.topic(topic)?.partitions;
         let known = partitions.iter().filter(|p| p.info.is_some()).count();
         (known > 0).then_some(known as i32)
     }
 
     /// `Cluster.availablePartitionsForTopic`: those with a leader.
     pub(crate) fn available_partitions(&self, topic: &TopicName) -> Vec<i32> {
-        let count = self.topics.get(topic).map_or(0, |t| t.partitions.len()) as i32;
+        let count = self.topic(topic).map_or(0, |t| t.partitions.len()) as i32;
         (0..count)
             .filter(|p| self.snapshot_leader(topic, *p).leader.is_some())
             .collect()
     }
 
+    /// Where the topic is, or belongs.
+    fn position(&self, topic: &TopicName) -> Result<usize, usize> {
+        let same = |(known, _): &(TopicName, Topic)| Arc::ptr_eq(known, topic);
+        match self.topics.iter().position(same) {
+            Some(at) => Ok(at),
+            None => self.topics.binary_search_by(|(known, _)| known.cmp(topic)),
+        }
+    }
+
+    fn topic(&self, topic: &TopicName) -> Option<&Topic> {
+        self.position(topic).ok().map(|at| &self.topics[at].1)
+    }
+
     fn partition(&self, topic: &TopicName, partition: i32) -> Option<&Partition> {
         let index = usize::try_from(partition).ok()?;
-        self.topics.get(topic)?.partitions.get(index)
+        self.topic(topic)?.partitions.get(index)
     }
 
     fn partition_mut(&mut self, topic: &TopicName, partition: i32) -> Option<&mut Partition> {
         let index = usize::try_from(partition).ok()?;
-        self.topics.get_mut(topic)?.partitions.get_mut(index)
+        let at = self.position(topic).ok()?;
+        self.topics[at].1.partitions.get_mut(index)
     }
 
     fn node_of(&self, broker: BrokerId) -> Option<NodeId> {

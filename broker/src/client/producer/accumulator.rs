@@ -13,6 +13,7 @@ use crate::env::Stream;
 use crate::ids::*;
 use crate::log::batch::NO_SEQUENCE;
 use crate::time::Nanos;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::backoff::ExponentialBackoff;
@@ -47,11 +48,14 @@ pub(super) enum Appended {
 /// `RecordAccumulator.ReadyCheckResult`.
 #[derive(Debug)]
 pub(super) struct ReadyCheck {
-    pub nodes: Vec<NodeId>,
+    pub nodes: SmallVec<[NodeId; 4]>,
     /// When a batch that is not ready yet may be.
     pub next: Nanos,
     pub unknown_leader: bool,
 }
+
+/// What one request takes to a node.
+pub(super) type DrainedBatches = SmallVec<[BatchId; 8]>;
 
 /// `TopicInfo`.
 #[derive(Debug)]
@@ -79,6 +83,7 @@ pub(super) struct RecordAccumulator {
     node_latencies: Vec<NodeLatency>,
     linger: Nanos,
     pub delivery_timeout: Nanos,
+    none_expires_before: Nanos,
     retry_backoff: ExponentialBackoff,
     memory: usize,
     available: usize,
@@ -106,6 +111,7 @@ impl RecordAccumulator {
             node_latencies: Vec::new(),
             linger: crate::time::millis(config.linger_ms),
             delivery_timeout: crate::time::millis(config.delivery_timeout_ms),
+            none_expires_before: 0,
             retry_backoff: ExponentialBackoff::new(
                 config.retry_backoff_ms,
                 config.retry_backoff_max_ms,
@@ -279,7 +285,7 @@ impl RecordAccumulator {
     pub(super) fn ready(&mut self, now: Nanos, metadata: &Metadata) -> ReadyCheck {
         self.update_load(metadata);
         let mut check = ReadyCheck {
-            nodes: Vec::new(),
+            nodes: SmallVec::new(),
             next: Nanos::MAX,
             unknown_leader: false,
         };
@@ -324,7 +330,7 @@ impl RecordAccumulator {
             let count = metadata.partition_count(name).unwrap_or(0);
             let adapts = self.adaptive_partitioning && all as i32 >= count;
             let queues = adapts.then(|| {
-                let with_queues = topic.partitions.iter().filter_map(|(partition, index)| {
+                topic.partitions.iter().filter_map(|(partition, index)| {
                     let state = &self.partitions[*index];
                     let leader = state.leader.leader?;
                     let latency = self.node_latencies.iter().find(|l| l.node == leader);
@@ -333,8 +339,7 @@ impl RecordAccumulator {
                     });
                     let waiting = state.deque.len();
                     (waiting == 0 || !late).then_some((*partition, waiting))
-                });
-                with_queues.collect()
+                })
             });
             topic.partitioner.update_load(queues, all);
         }
@@ -392,11 +397,11 @@ impl RecordAccumulator {
         max_size: usize,
         now: Nanos,
         mut transactions: Option<&mut TransactionManager>,
-    ) -> Vec<BatchId> {
-        let parts: Vec<usize> = (0..self.partitions.len())
+    ) -> DrainedBatches {
+        let parts: SmallVec<[usize; 8]> = (0..self.partitions.len())
             .filter(|p| self.partitions[*p].leader.leader == Some(node))
             .collect();
-        let mut ready = Vec::new();
+        let mut ready = DrainedBatches::new();
         if parts.is_empty() {
             return ready;
         }
@@ -480,6 +485,9 @@ impl RecordAccumulator {
     /// in flight (`Sender.getExpiredInflightBatches`). They leave both.
     pub(super) fn take_expired(&mut self, now: Nanos) -> Vec<BatchId> {
         let mut expired = Vec::new();
+        if now < self.none_expires_before {
+            return expired;
+        }
         let mut in_flight = Vec::new();
         for partition in &mut self.partitions {
             let batches = &self.batches;
@@ -492,7 +500,17 @@ impl RecordAccumulator {
             in_flight.extend(partition.in_flight.drain(..count));
         }
         expired.extend(in_flight);
+        // Whatever comes later was created later, but for the parts of a batch, which are as old as it.
+        let kept = self.partitions.iter();
+        let kept = kept.flat_map(|p| p.deque.iter().chain(&p.in_flight));
+        let oldest = kept.map(|id| self.batches.get(*id).created).min();
+        self.none_expires_before = oldest.unwrap_or(now).saturating_add(self.delivery_timeout);
         expired
+    }
+
+    /// No batch expires before this instant; one may well expire later only.
+    pub(super) fn none_expires_before(&self) -> Nanos {
+        self.none_expires_before
     }
 
     /// When the next batch expires.

@@ -335,7 +335,9 @@ impl Producer {
             return;
         }
         let mut next = self.network.next_deadline(env.now);
-        next = next.min(self.accumulator.next_expiry(env.now));
+        if self.accumulator.none_expires_before() < self.armed {
+            next = next.min(self.accumulator.next_expiry(env.now));
+        }
         if let Some(first) = self.blocked.front() {
             next = next.min(first.deadline);
         }

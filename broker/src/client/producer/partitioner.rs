@@ -49,7 +49,7 @@ struct Sticky {
 }
 
 /// `PartitionLoadStats`: a partition is drawn in proportion to its step of the running sum.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Load {
     running_sum: Vec<usize>,
     partitions: Vec<i32>,
@@ -139,23 +139,33 @@ impl BuiltInPartitioner {
 
     /// `updatePartitionLoadStats`: the batches that wait for each available partition, of `all`
     /// partitions; `None` where adaptive partitioning is off.
-    pub(super) fn update_load(&mut self, queues: Option<Vec<(i32, usize)>>, all: usize) {
-        self.load = queues.filter(|q| !q.is_empty() && all >= 2).and_then(|q| {
-            let longest = q.iter().map(|(_, length)| *length).max()?;
-            let equal = q.iter().all(|(_, length)| *length == longest);
-            if equal && q.len() == all {
-                return None;
-            }
-            let mut sum = 0;
-            let running = q.iter().map(|(_, length)| {
-                sum += longest + 1 - length;
-                sum
-            });
-            Some(Load {
-                running_sum: running.collect(),
-                partitions: q.iter().map(|(partition, _)| *partition).collect(),
-            })
-        });
+    pub(super) fn update_load<Q>(&mut self, queues: Option<Q>, all: usize)
+    where
+        Q: Iterator<Item = (i32, usize)> + Clone,
+    {
+        let Some(queues) = queues.filter(|_| all >= 2) else {
+            self.load = None;
+            return;
+        };
+        let (mut count, mut shortest, mut longest) = (0, usize::MAX, 0);
+        for (_, length) in queues.clone() {
+            count += 1;
+            shortest = shortest.min(length);
+            longest = longest.max(length);
+        }
+        if count == 0 || shortest == longest && count == all {
+            self.load = None;
+            return;
+        }
+        let load = self.load.get_or_insert_default();
+        load.running_sum.clear();
+        load.partitions.clear();
+        let mut sum = 0;
+        for (partition, length) in queues {
+            sum += longest + 1 - length;
+            load.running_sum.push(sum);
+            load.partitions.push(partition);
+        }
     }
 }
 
@@ -182,6 +192,10 @@ mod tests {
         }
     }
 
+    fn queues(lengths: &[(i32, usize)]) -> Option<impl Iterator<Item = (i32, usize)> + Clone> {
+        Some(lengths.iter().copied())
+    }
+
     fn three() -> Choice {
         Choice {
             available: vec![0, 1, 2],
@@ -196,7 +210,7 @@ mod tests {
         let mut drawn = [0; 3];
         for _ in 0..8_000 {
             // UniformStickyPartitioner's example: queues 0 3 1 become weights 4 1 3.
-            partitioner.update_load(Some(vec![(0, 0), (1, 3), (2, 1)]), 3);
+            partitioner.update_load(queues(&[(0, 0), (1, 3), (2, 1)]), 3);
             drawn[partitioner.current(three, &mut rng) as usize] += 1;
             assert!(partitioner.produced(1, true, three, &mut rng));
         }
@@ -211,14 +225,14 @@ mod tests {
     #[test]
     fn equal_queues_and_a_single_partition_are_drawn_evenly() {
         let mut partitioner = BuiltInPartitioner::new(1);
-        partitioner.update_load(Some(vec![(0, 2), (1, 2), (2, 2)]), 3);
+        partitioner.update_load(queues(&[(0, 2), (1, 2), (2, 2)]), 3);
         assert!(partitioner.load.is_none());
-        partitioner.update_load(Some(vec![(0, 9)]), 1);
+        partitioner.update_load(queues(&[(0, 9)]), 1);
         assert!(partitioner.load.is_none());
-        partitioner.update_load(None, 3);
+        partitioner.update_load(queues(&[]).filter(|_| false), 3);
         assert!(partitioner.load.is_none());
         // Of three partitions two are left: those only.
-        partitioner.update_load(Some(vec![(0, 2), (2, 2)]), 3);
+        partitioner.update_load(queues(&[(0, 2), (2, 2)]), 3);
         let mut rng = Stream::new(1, 1);
         for _ in 0..100 {
             assert_ne!(partitioner.current(three, &mut rng), 1);

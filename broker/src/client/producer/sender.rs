@@ -9,7 +9,7 @@
 //! its place, which does not count as a retry (KIP-126). The old batch leaves everything that it was in
 //! before its parts enter (KAFKA-8325: it stayed in flight, expired, and its memory was freed twice).
 
-use super::accumulator::RecordAccumulator;
+use super::accumulator::{DrainedBatches, RecordAccumulator};
 use super::batch::{BatchId, ProducerIdAndEpoch};
 use super::transaction_manager::State;
 use super::{Producer, Tag};
@@ -23,6 +23,7 @@ use crate::wire::{
     ByTopicId, ErrorCode, InitProducerIdRequest, ProducePartition, ProducePartitionResult,
     ProduceRequest, ProduceResponse, Request, Response, push_by_topic,
 };
+use smallvec::SmallVec;
 
 use super::super::network::{Completion, Link, Outcome};
 use super::super::{ClientError, RecordMetadata, Reply};
@@ -166,7 +167,7 @@ impl Producer {
         }
         self.next_ready_check = check.next;
         let max_size = usize::try_from(self.config.max_request_size).unwrap_or(0);
-        let mut drained = Vec::new();
+        let mut drained: SmallVec<[(NodeId, DrainedBatches); 4]> = SmallVec::new();
         for node in check.nodes {
             let ready = self.network.ready(Link::Data(node), env);
             self.accumulator.update_node_latency(node, env.now, ready);
@@ -192,7 +193,7 @@ impl Producer {
         }
         let expired = self.expire_batches(env);
         let sent = !drained.is_empty();
-        for (node, batches) in drained {
+        for (node, batches) in drained.drain(..) {
             self.send_produce_request(node, batches, env);
         }
         sent || expired
@@ -212,8 +213,8 @@ impl Producer {
     }
 
     /// `Sender.sendProduceRequest`: one request per node, grouped by topic.
-    fn send_produce_request(&mut self, node: NodeId, ids: Vec<BatchId>, env: &mut Env<'_>) {
-        let mut topics: ByTopicId<ProducePartition> = Vec::new();
+    fn send_produce_request(&mut self, node: NodeId, ids: DrainedBatches, env: &mut Env<'_>) {
+        let mut topics: ByTopicId<ProducePartition> = Vec::with_capacity(1);
         let mut sent = Vec::with_capacity(ids.len());
         for id in ids {
             let batch = self.accumulator.batches.get_mut(id);
