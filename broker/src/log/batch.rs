@@ -94,14 +94,17 @@ pub struct BatchHeader {
     pub record_count: i32,
 }
 
+#[inline]
 fn i16_at(bytes: &[u8], at: usize) -> i16 {
     i16::from_be_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
+#[inline]
 fn i32_at(bytes: &[u8], at: usize) -> i32 {
     i32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
+#[inline]
 fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
@@ -109,9 +112,10 @@ fn i64_at(bytes: &[u8], at: usize) -> i64 {
 impl BatchHeader {
     /// Reads the header at the start of `bytes`, of which the records may be missing.
     pub fn read(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-        if bytes.len() < HEADER_BYTES {
+        // Of known length, so that no field is checked for being there.
+        let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(BatchError::ShortHeader(bytes.len()));
-        }
+        };
         let header = BatchHeader {
             base_offset: i64_at(bytes, 0),
             batch_length: i32_at(bytes, LENGTH_AT),
@@ -219,6 +223,9 @@ impl BatchHeader {
     }
 
     pub(super) fn write(&self, out: &mut [u8]) {
+        let out = out
+            .first_chunk_mut::<HEADER_BYTES>()
+            .expect("a buffer begins with room for the header");
         out[..8].copy_from_slice(&self.base_offset.to_be_bytes());
         out[LENGTH_AT..12].copy_from_slice(&self.batch_length.to_be_bytes());
         out[LEADER_EPOCH_AT..16].copy_from_slice(&self.partition_leader_epoch.to_be_bytes());
@@ -306,7 +313,7 @@ pub fn set_producer_state(batch: &mut [u8], id: ProducerId, epoch: i16, base_seq
     rewrite_crc(batch);
 }
 
-fn rewrite_crc(batch: &mut [u8]) {
+pub(super) fn rewrite_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
     batch[CRC_AT..21].copy_from_slice(&crc.to_be_bytes());
 }

@@ -13,6 +13,9 @@ use crate::log::flush::PendingFlush;
 use crate::log::producer_state::ProducerStateManager;
 use bytes::Bytes;
 
+/// Batches that a log has room for before its list grows.
+const BATCHES_AT_FIRST: usize = 64;
+
 /// Where a batch is, and what is needed of it without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // fields of the batch's header
@@ -138,7 +141,7 @@ impl PartitionLog {
             base_offset,
             log_start: base_offset,
             log_end: base_offset,
-            batches: Vec::new(),
+            batches: Vec::with_capacity(BATCHES_AT_FIRST),
             end_position: 0,
             epochs: LeaderEpochCache::new(),
             epochs_changed: false,
@@ -264,6 +267,7 @@ impl PartitionLog {
     ///
     /// # Errors
     /// `OffsetOutOfRange` outside of log start ..= log end; the disk's.
+    #[inline]
     pub fn read(
         &self,
         from: Offset,
@@ -279,9 +283,22 @@ impl PartitionLog {
                 log_end: self.log_end,
             });
         }
+        // Most reads find nothing new.
         if from >= upper_bound {
             return Ok(Bytes::new());
         }
+        let bytes = self.read_batches(from, max_bytes, upper_bound, disk, min_one_message);
+        Ok(bytes?)
+    }
+
+    fn read_batches(
+        &self,
+        from: Offset,
+        max_bytes: i32,
+        upper_bound: Offset,
+        disk: &dyn Disk,
+        min_one_message: bool,
+    ) -> Result<Bytes, DiskError> {
         let first = self.first_ending_at_or_after(from);
         let bound = self.first_ending_at_or_after(upper_bound);
         if first >= bound {
@@ -296,7 +313,7 @@ impl PartitionLog {
             return Ok(Bytes::new());
         }
         let end = self.batches[first + count - 1].end_position();
-        Ok(disk.read(self.file, start, end - start)?)
+        disk.read(self.file, start, end - start)
     }
 
     /// Every whole batch from the one that holds `offset` to the log end, read at once: for loading

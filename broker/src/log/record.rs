@@ -2,8 +2,8 @@
 
 use crate::ids::{Offset, ProducerId};
 use crate::log::batch::{
-    ATTRIBUTES_AT, BatchError, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, NO_PRODUCER_EPOCH,
-    NO_SEQUENCE, NO_TIMESTAMP,
+    BatchError, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, NO_PRODUCER_EPOCH, NO_SEQUENCE,
+    NO_TIMESTAMP, rewrite_crc,
 };
 use bytes::Bytes;
 use std::ops::Range;
@@ -16,11 +16,16 @@ fn zigzag(value: i64) -> u64 {
 }
 
 /// Bytes that a varint or varlong takes (`ByteUtils.sizeOfVarint`).
+#[inline]
 fn varint_size(value: i64) -> usize {
-    let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
+    if zigzag(value) < 0x80 {
+        return 1;
+    }
+    let bits = 64 - zigzag(value).leading_zeros() as usize;
     bits.div_ceil(7)
 }
 
+#[inline]
 fn put_varint(out: &mut Vec<u8>, value: i64) {
     let mut rest = zigzag(value);
     while rest >= 0x80 {
@@ -63,7 +68,19 @@ impl Cursor<'_> {
         Ok(byte)
     }
 
+    #[inline]
     fn unsigned(&mut self, bytes_max: u32) -> Result<u64, BatchError> {
+        // Most numbers are small.
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.unsigned_of_several_bytes(bytes_max),
+        }
+    }
+
+    fn unsigned_of_several_bytes(&mut self, bytes_max: u32) -> Result<u64, BatchError> {
         let mut value = 0u64;
         for index in 0..bytes_max {
             let byte = self.byte()?;
@@ -76,17 +93,20 @@ impl Cursor<'_> {
         self.wrong("varint is too long")
     }
 
+    #[inline]
     fn varlong(&mut self) -> Result<i64, BatchError> {
         let raw = self.unsigned(10)?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<i32, BatchError> {
         let raw = self.unsigned(5)? as u32;
         Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
     }
 
     /// A length and that many bytes; a negative length is null (`Utils.readBytes`).
+    #[inline]
     fn nullable(&mut self) -> Result<Option<Range<usize>>, BatchError> {
         let length = self.varint()?;
         if length < 0 {
@@ -342,6 +362,7 @@ impl BatchBuilder {
             self.header.base_timestamp = timestamp;
         }
         let out = &mut self.bytes;
+        out.reserve(varint_size(body as i64) + body);
         put_varint(out, body as i64);
         out.push(0);
         put_varint(out, delta);
@@ -387,8 +408,7 @@ impl BatchBuilder {
         assert!(self.header.record_count > 0, "batch without records");
         self.header.batch_length = (self.bytes.len() - LOG_OVERHEAD) as i32;
         self.header.write(&mut self.bytes);
-        self.header.crc = crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]);
-        self.header.write(&mut self.bytes);
+        rewrite_crc(&mut self.bytes);
         Bytes::from(self.bytes)
     }
 }

@@ -145,23 +145,29 @@ fn produce_response_size(r: &ProduceResponse) -> u64 {
 }
 
 fn fetch_response_size(r: &FetchResponse) -> u64 {
-    let partition = |p: &FetchPartitionResult| {
-        let diverging_epoch = if p.diverging_epoch.is_some() {
-            DIVERGING_EPOCH
-        } else {
-            0
-        };
-        let tags = TAGS + diverging_epoch + current_leader(p.current_leader);
-        4 + 2 + 8 + 8 + 8 + NOTHING + 4 + bytes(&p.records) + tags
-    };
+    let mut topics = array(&r.topics);
+    let mut leader_named = false;
+    for (_, partitions) in &r.topics {
+        topics += 16 + array(partitions) + TAGS;
+        for p in partitions {
+            topics += 4 + 2 + 8 + 8 + 8 + NOTHING + 4 + bytes(&p.records) + TAGS;
+            topics += current_leader(p.current_leader);
+            leader_named |= p.current_leader.0 >= 0;
+            if p.diverging_epoch.is_some() {
+                topics += DIVERGING_EPOCH;
+            }
+        }
+    }
     let leaders = || {
-        r.topics
-            .iter()
-            .flat_map(|(_, ps)| ps)
-            .map(|p| p.current_leader.0)
+        let partitions = r.topics.iter().flat_map(|(_, ps)| ps);
+        partitions.map(|p| p.current_leader.0)
     };
-    let topics = by_id(&r.topics, |ps| ps.iter().map(partition).sum());
-    4 + 2 + 4 + topics + TAGS + node_endpoints(leaders)
+    let endpoints = if leader_named {
+        node_endpoints(leaders)
+    } else {
+        0
+    };
+    4 + 2 + 4 + topics + TAGS + endpoints
 }
 
 fn metadata_response_size(r: &MetadataResponse) -> u64 {
@@ -179,6 +185,7 @@ fn metadata_response_size(r: &MetadataResponse) -> u64 {
 }
 
 /// The tagged field that is left out where nothing is said.
+#[inline]
 fn current_leader(leader: (BrokerId, LeaderEpoch)) -> u64 {
     if leader == (-1, -1) {
         0
@@ -260,5 +267,8 @@ fn bytes(bytes: &[u8]) -> u64 {
 /// Bytes of an unsigned varint, seven bits each.
 #[inline]
 fn varint(value: u64) -> u64 {
-    1 + u64::from((value | 1).ilog2()) / 7
+    if value < 0x80 {
+        return 1;
+    }
+    1 + u64::from(value.ilog2()) / 7
 }
