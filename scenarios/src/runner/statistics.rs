@@ -28,6 +28,12 @@ pub fn upper_95(lossy: u64, runs: u64) -> Option<f64> {
     Some(high)
 }
 
+/// Lower end of the same interval on the other side: rates below it show so many lossy runs with a
+/// probability of less than 5 %.
+pub fn lower_95(lossy: u64, runs: u64) -> Option<f64> {
+    Some(1.0 - upper_95(runs.checked_sub(lossy)?, runs)?)
+}
+
 /// Probability of at most `lossy` of `runs` where each is lossy with probability `rate` (0 < rate < 1).
 #[allow(clippy::disallowed_methods)] // a figure of the report, rounded there; no draw depends on it
 fn at_most(lossy: u64, runs: u64, rate: f64) -> f64 {
@@ -123,6 +129,37 @@ mod tests {
             );
         }
         assert_eq!(upper_95(0, 0), None);
+    }
+
+    /// The promise of the bound, simulated: whatever the true rate, batches whose bound lies below it are
+    /// one in twenty at most.
+    #[test]
+    fn of_ten_thousand_batches_ninety_five_in_a_hundred_bound_the_rate_that_was_planted() {
+        const BATCHES: u64 = 10_000;
+        let mut draws = everyack_broker::env::Stream::new(1, 2);
+        for per_mille in [5, 20, 100] {
+            for runs in [40, 100, 200] {
+                let rate = per_mille as f64 / 1_000.0;
+                let bounds: Vec<f64> = (0..=runs).map(|k| upper_95(k, runs).unwrap()).collect();
+                let mut lossy = || (0..runs).filter(|_| draws.chance(per_mille, 1_000)).count();
+                let bounded = (0..BATCHES).filter(|_| rate <= bounds[lossy()]).count();
+                let percent = bounded as f64 / BATCHES as f64 * 100.0;
+                // 0.22 is a standard deviation of 10,000 draws at 95 %.
+                assert!(
+                    percent >= 95.0 - 3.0 * 0.22,
+                    "{rate} of {runs}: {percent} %"
+                );
+                // And not because the bound is a wide one: the exact probability is met.
+                let below = (0..=runs).rev().find(|k| bounds[*k as usize] < rate);
+                let exact = 1.0 - below.map_or(0.0, |k| at_most(k, runs, rate));
+                assert!(
+                    (percent / 100.0 - exact).abs() < 0.01,
+                    "{percent} %, exact {exact}"
+                );
+            }
+        }
+        assert!((lower_95(40, 40).unwrap().powi(40) - 0.05).abs() < 1e-9);
+        assert_eq!(lower_95(3, 2), None);
     }
 
     #[test]
