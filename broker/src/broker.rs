@@ -461,7 +461,7 @@ impl Run {
             Upcall::Respond { asker, .. } => self.unmute(asker.conn, true, env),
             Upcall::ProposeIsr(id) => self.propose_isr(id, env),
             Upcall::AnswerProduce(job) => {
-                self.appended.push_back(job);
+                self.appended.push_back(*job);
                 env.serve(Queue::RequestHandler, ANSWER_COST);
             }
             Upcall::HighWatermark(id) => {

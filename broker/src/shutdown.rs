@@ -98,6 +98,7 @@ impl Run {
         }
     }
 
+    #[cold]
     fn begin_next_stages(&mut self, env: &mut Env<'_>) {
         while self.is_draining() && !self.replicas.is_syncing() {
             if self.replicas.is_offline() {

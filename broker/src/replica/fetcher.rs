@@ -109,7 +109,8 @@ impl Fetcher {
         max_bytes: i32,
         asked: &mut Vec<(TopicPartition, FetchPartition)>,
     ) -> ByTopicId<FetchPartition> {
-        let mut topics: ByTopicId<FetchPartition> = Vec::with_capacity(1);
+        // Of the topic that is written, and of its readers' offsets.
+        let mut topics: ByTopicId<FetchPartition> = Vec::with_capacity(2);
         for (id, state) in self.partitions.iter() {
             if state.delayed_until > now || self.out_of_range.contains(&id) {
                 continue;

@@ -80,8 +80,8 @@ pub enum Upcall {
         close: bool,
     },
     /// A Produce has its flush behind it and is to be answered in a later step: its partition's lock is
-    /// free meanwhile, and what waited for it goes first or not.
-    AnswerProduce(ProduceJob),
+    /// free meanwhile, and what waited for it goes first or not. In a box, since it is rare and large.
+    AnswerProduce(Box<ProduceJob>),
     /// A proposal of this partition's ISR waits to be sent.
     ProposeIsr(TopicPartition),
     /// The high watermark of this partition moved on its leader.

@@ -146,7 +146,7 @@ impl ReplicaManager {
             }
         }
         if job.has_flushed {
-            self.upcalls.push(Upcall::AnswerProduce(job));
+            self.upcalls.push(Upcall::AnswerProduce(Box::new(job)));
         } else {
             self.produce_appended(job, image, env);
         }
