@@ -241,9 +241,9 @@ impl Consumer {
     /// `FetchBuffer.retainAll`.
     pub(super) fn drop_unassigned_fetches(&mut self) {
         let subscriptions = &self.subscriptions;
-        let assigned = |fetch: &Box<CompletedFetch>| subscriptions.get(fetch.id).is_some();
-        self.fetch_buffer.retain(assigned);
-        self.next_in_line = self.next_in_line.take().filter(assigned);
+        let assigned = |fetch: &CompletedFetch| subscriptions.get(fetch.id).is_some();
+        self.fetch_buffer.retain(|fetch| assigned(fetch));
+        self.next_in_line = self.next_in_line.take().filter(|f| assigned(f));
     }
 
     /// `AbstractFetch.handleFetchSuccess` and `handleFetchFailure`.
