@@ -13,9 +13,6 @@ use crate::log::flush::PendingFlush;
 use crate::log::producer_state::ProducerStateManager;
 use bytes::Bytes;
 
-/// Batches that a log has room for before its list grows.
-const BATCHES_AT_FIRST: usize = 64;
-
 /// Where a batch is, and what is needed of it without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // fields of the batch's header
@@ -141,7 +138,7 @@ impl PartitionLog {
             base_offset,
             log_start: base_offset,
             log_end: base_offset,
-            batches: Vec::with_capacity(BATCHES_AT_FIRST),
+            batches: Vec::new(),
             end_position: 0,
             epochs: LeaderEpochCache::new(),
             epochs_changed: false,
