@@ -206,8 +206,9 @@ impl Shrinking<'_> {
     fn round(&mut self) -> bool {
         let before = self.best.clone();
         self.fewer_faults();
-        self.shorter_faults();
+        // A small load makes every later run a short one.
         self.smaller_load();
+        self.shorter_faults();
         self.fewer_settings();
         !self.stopped && self.best != before
     }
@@ -366,8 +367,9 @@ impl Shrinking<'_> {
         });
     }
 
-    /// Lowers a number to `least`, or as far as halving the distance goes. `change` sets it, where it is
-    /// told to what, and answers what it was.
+    /// Lowers a number to `least`, or by halves as far as the run fails in the same way. What is tried with
+    /// some seeds is a load: there twice as much is tried again and again, from the least on, since small
+    /// loads make short runs. `change` sets it, where it is told to what, and answers what it was.
     fn lower_with(
         &mut self,
         least: u64,
@@ -377,26 +379,26 @@ impl Shrinking<'_> {
         let Some(now) = change(&mut self.best.clone(), None) else {
             return;
         };
-        // Fails in the same way at `works`, not below `fails`.
-        let (mut fails, mut works) = (least, now);
-        let mut to = least;
-        while fails < works && to < works {
+        // Fails in the same way at `works`, and was not seen to below `untried`.
+        let (mut untried, mut works, mut step) = (least, now, 0);
+        while untried < works && !self.stopped {
+            let to = match (works == now && seeds > 1, step) {
+                (true, _) | (false, 0) => least.saturating_add(step).min(works - 1),
+                (false, _) => untried + (works - untried) / 2,
+            };
             let mut spec = self.best.clone();
             change(&mut spec, Some(to));
             let taken = match seeds {
                 1 => self.takes(spec),
                 _ => self.takes_with_some_seed(&spec),
             };
-            if self.stopped {
-                return;
-            }
             match taken {
                 true => works = to,
-                false => fails = to + 1,
+                false => untried = to + 1,
             }
-            to = fails + (works - fails) / 2;
+            step = 2 * step + 1;
             // The last few per cent of a long time tell nobody anything.
-            if works - fails <= works / 16 {
+            if works < now && works - untried <= works / 16 {
                 return;
             }
         }

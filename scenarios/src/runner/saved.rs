@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// Events in a second of the budget; of the order of what one core takes.
-const EVENTS_PER_SECOND: u64 = 1_500_000;
+const EVENTS_PER_SECOND: u64 = 2_000_000;
 
 /// A share below this is not begun: one run may take as much.
 const LEAST_SHARE: u64 = 50_000;

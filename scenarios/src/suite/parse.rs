@@ -213,6 +213,9 @@ fn row(
     let claim = table.text("claim")?.ok_or_else(|| table.missing("claim"))?;
     let twin = table.text("twin")?;
     let brokers = table.small("brokers", 1, 99)?.unwrap_or(cluster.0);
+    let partitions = table
+        .small("partitions", 1, 99)?
+        .map_or(cluster.1, |n| n as i32);
     let mut families = Vec::new();
     for name in table.texts("faults")?.unwrap_or_default() {
         families.push(family(table, "faults", &name)?);
@@ -259,7 +262,7 @@ fn row(
         cells,
         twin,
         brokers,
-        partitions: cluster.1,
+        partitions,
         load,
     })
 }

@@ -55,7 +55,11 @@ impl LogMatching {
                 let committed = self.partitions.entry(*partition).or_default();
                 if *leader_epoch > committed.leader_epoch {
                     committed.leader_epoch = *leader_epoch;
+                    let unclean = committed.since_epoch == *leader_epoch;
                     committed.led_by_a_log_that_ends_at(*log_end);
+                    if unclean && let Some(log) = logs.log(node, *partition) {
+                        committed.led_uncleanly_by(log);
+                    }
                 }
                 None
             }
@@ -117,6 +121,16 @@ impl Committed {
             self.ends.truncate(kept);
             self.since_epoch = self.leader_epoch;
         }
+    }
+
+    /// Whatever the log of a leader from outside the ISR holds is the history from now on: it may have
+    /// records of its own where others were committed.
+    fn led_uncleanly_by(&mut self, log: &ShadowLog) {
+        let agrees = |(end, prefix): &(Offset, u64)| log.prefix_at(*end) == Some(*prefix);
+        while self.ends.last().is_some_and(|last| !agrees(last)) {
+            self.ends.pop();
+        }
+        self.high_watermark = self.ends.last().map_or(0, |(end, _)| *end);
     }
 
     /// A replica's high watermark has passed `offset`: the end at which its log differs, if it does.
@@ -242,6 +256,38 @@ mod tests {
             high_watermark(B, 2),
         ];
         assert_eq!(judge(&history), []);
+    }
+
+    #[test]
+    fn a_leader_from_outside_the_isr_may_have_a_tail_of_its_own() {
+        let elected = |leader, leader_epoch, unclean| Fact::PartitionChanged {
+            partition: P,
+            leader,
+            leader_epoch,
+            isr: vec![leader],
+            unclean,
+        };
+        // A's last record reached nobody; B led on from before it, and committed others.
+        let history = |unclean| {
+            [
+                leads(A, 0, 0),
+                follows(B, 0, A),
+                appended(A, 0, 10),
+                copied(B, 0, 0, 10),
+                appended(A, 1, 11),
+                (CONTROLLER, elected(2, 1, false)),
+                leads(B, 1, 1),
+                appended(B, 1, 21),
+                appended(B, 2, 22),
+                high_watermark(B, 3),
+                (CONTROLLER, elected(1, 2, unclean)),
+                leads(A, 2, 2),
+                appended(A, 2, 12),
+                high_watermark(A, 3),
+            ]
+        };
+        assert_eq!(judge(&history(true)), []);
+        assert_eq!(judge(&history(false)).len(), 1);
     }
 
     #[test]
