@@ -18,9 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs for each rate, in a suite of few cells and in one of many.
-const RUNS: (u64, u64) = (120, 40);
-const FEW: usize = 100;
+/// Runs for each rate.
+const RUNS: u64 = 40;
+/// Runs where fewer than that many of those show what is asked for.
+const MORE_RUNS: u64 = 600;
+const ENOUGH: u64 = 25;
+/// What one way to fail may add without a closer look.
+const NEGLIGIBLE: f64 = 1e-11;
 /// Unlike that of campaigns.
 const BASE: u64 = 0x7077_6572;
 /// Ways to fail that are listed, the likeliest first.
@@ -60,54 +64,62 @@ fn shown_by(results: &[RunResult], mechanism: Mechanism) -> u64 {
         .count() as u64
 }
 
-fn measure(suite: &Suite, cell: &CellPlan, runs: u64) -> Measured {
-    let drawn: Vec<RunResult> = (0..runs).map(|n| run(cell, RunKey::Batch(n))).collect();
+/// The lower end of the interval of how many runs out of `runs` do it; more of them where few do.
+fn measured(runs: u64, done: u64, run: impl Fn(u64) -> bool) -> f64 {
+    if done >= ENOUGH {
+        return rate(done, runs);
+    }
+    let more = (runs..MORE_RUNS).filter(|n| run(*n)).count() as u64;
+    rate(done + more, MORE_RUNS)
+}
+
+fn measure(suite: &Suite, cell: &CellPlan) -> Measured {
+    let drawn: Vec<RunResult> = (0..RUNS).map(|n| run(cell, RunKey::Batch(n))).collect();
     let mut out = Measured::default();
     for mark in drawn.iter().flat_map(|result| &result.marks) {
         *out.marks.entry(mark.clone()).or_default() += 1;
     }
-    let mut exposed = never(
-        rate(
-            drawn.iter().filter(|result| result.exposed).count() as u64,
-            runs,
-        ),
-        suite.seeds,
-    );
     for &mechanism in &cell.expectation.mechanisms {
         let scripted = plans::canonical(&cell.decides, cell.family, mechanism, &cell.context).len();
         let mut unseen = never(
-            rate(shown_by(&drawn, mechanism), runs),
+            rate(shown_by(&drawn, mechanism), RUNS),
             suite.seeds + suite.search / 2,
         );
         for plan in 0..scripted {
-            let scripts = (0..runs).map(|n| run(cell, RunKey::Canonical { mechanism, plan, n }));
-            let (mut shown, mut open) = (0, 0);
-            for result in scripts {
-                shown += u64::from(shows(&result, mechanism));
-                open += u64::from(result.exposed);
-            }
-            unseen *= never(
-                rate(shown, runs),
-                suite.tries + suite.search / 2 / scripted as u64,
-            );
-            exposed *= never(rate(open, runs), 1);
+            let shows = |n| {
+                let result = run(cell, RunKey::Canonical { mechanism, plan, n });
+                shows(&result, mechanism)
+            };
+            let shown = (0..RUNS).filter(|n| shows(*n)).count() as u64;
+            let searched = suite.search / 2 / scripted as u64;
+            let tried = suite.tries + searched;
+            let few = never(rate(shown, RUNS), tried);
+            // Measured better only where it matters.
+            unseen *= match unseen * few < NEGLIGIBLE {
+                true => few,
+                false => never(measured(RUNS, shown, shows), tried),
+            };
         }
         out.ways
             .push((unseen, format!("{} shows no {mechanism}", cell.id)));
     }
-    out.ways
-        .push((exposed, format!("{} is never exposed", cell.id)));
+    if cell.expectation.mechanisms.is_empty() {
+        let open = drawn.iter().filter(|result| result.exposed).count() as u64;
+        let again = |n| run(cell, RunKey::Batch(n)).exposed;
+        let exposed = never(measured(RUNS, open, again), suite.seeds + suite.search);
+        out.ways
+            .push((exposed, format!("{} is never exposed", cell.id)));
+    }
     out
 }
 
 fn judge(suite: &Suite) {
     let cells = suite.cells().expect("it is valid");
-    let runs = if cells.len() < FEW { RUNS.0 } else { RUNS.1 };
     let next = AtomicUsize::new(0);
     let all = Mutex::new(Vec::new());
     let worker = || {
         while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let measured = measure(suite, cell, runs);
+            let measured = measure(suite, cell);
             all.lock().expect("no thread panics").push(measured);
         }
     };
@@ -122,7 +134,7 @@ fn judge(suite: &Suite) {
     for mark in &suite.required_marks {
         let cell_misses = |cell: &Measured| {
             never(
-                rate(cell.marks.get(mark).copied().unwrap_or(0), runs),
+                rate(cell.marks.get(mark).copied().unwrap_or(0), RUNS),
                 suite.seeds,
             )
         };

@@ -306,31 +306,33 @@ impl Running<'_> {
         });
     }
 
-    /// For mechanisms still without a witness: drawn plans and canonical ones in turn, with other
-    /// seeds, up to the cap.
+    /// For mechanisms still without a witness, and cells in which nothing was exposed yet: drawn plans
+    /// and canonical ones in turn, with other seeds, up to the cap.
     fn search(&self) {
-        let unseen: Vec<usize> = (0..self.cells.len())
-            .filter(|cell| !self.missing(*cell).is_empty())
+        let open: Vec<usize> = (0..self.cells.len())
+            .filter(|cell| !self.is_shown(*cell).0)
             .collect();
-        self.each(unseen.len() as u64, &|unit| {
-            let cell = unseen[unit as usize];
+        self.each(open.len() as u64, &|unit| {
+            let cell = open[unit as usize];
             for n in 0..self.suite.search {
-                let missing = self.missing(cell);
-                if missing.is_empty() || self.stopped() {
+                let (shown, missing) = self.is_shown(cell);
+                if shown || self.stopped() {
                     break;
                 }
                 let mechanism = match n % 2 {
-                    0 => None,
-                    _ => Some(missing[(n / 2) as usize % missing.len()]),
+                    1 if !missing.is_empty() => Some(missing[(n / 2) as usize % missing.len()]),
+                    _ => None,
                 };
                 self.one(cell, RunKey::Search { n, mechanism });
             }
         });
     }
 
-    fn missing(&self, cell: usize) -> Vec<everyack_sim::mechanism::Mechanism> {
+    /// Whether a cell has shown what its verdict needs, and the mechanisms that it has not.
+    fn is_shown(&self, cell: usize) -> (bool, Vec<everyack_sim::mechanism::Mechanism>) {
         let tally = self.tallies[cell].lock().expect("no thread panics with it");
-        missing(&self.cells[cell], &tally)
+        let missing = missing(&self.cells[cell], &tally);
+        (missing.is_empty() && tally.has_been_exposed(), missing)
     }
 
     /// A bundled suite, whole and at its own seeds per cell; or `--strict`.

@@ -174,6 +174,11 @@ impl Tally {
         *self.losses_by_mechanism.entry(by.to_owned()).or_default() += 1;
     }
 
+    /// Whether the family could take something in some run; what was lost, it could.
+    pub fn has_been_exposed(&self) -> bool {
+        self.exposed > 0 || self.runs_with_loss > 0
+    }
+
     /// Whether this mechanism has a witness.
     pub fn has(&self, mechanism: Mechanism) -> bool {
         self.witnesses.contains_key(&mechanism)

@@ -194,6 +194,27 @@ fn a_loss_where_nothing_may_be_lost_breaks_the_cell_and_is_saved() {
     );
 }
 
+#[test]
+fn a_cell_that_was_not_exposed_yet_is_searched_up_to_the_cap() {
+    let exposed_from = |first: u64| {
+        let runs = AtomicU64::new(0);
+        let late = |spec: &RunSpec| {
+            let weak = spec.properties.producer["acks"] == "1";
+            let crash = spec.family == "leader-crash" && spec.bug.is_none() && !weak;
+            RunResult {
+                exposed: !crash || runs.fetch_add(1, Ordering::Relaxed) + 1 >= first,
+                ..as_expected(spec)
+            }
+        };
+        let campaign = run_it(&options(), &late);
+        let cell = cell(&campaign, "acks=all/leader-crash").clone();
+        (cell.verdict, cell.runs, cell.exposed)
+    };
+    // 20 runs of the batch, 10 of the search.
+    assert_eq!(exposed_from(25), (CellVerdict::Kept, 25, 1));
+    assert_eq!(exposed_from(31), (CellVerdict::NotExposed, 30, 0));
+}
+
 fn saved_of<'a>(campaign: &'a Campaign, cell: &str) -> &'a Failure {
     let saved = campaign
         .saved

@@ -56,7 +56,7 @@ pub fn verdict(cell: &CellPlan, tally: &Tally, judging: Judging) -> (CellVerdict
     if tally.runs == 0 {
         return (CellVerdict::Inconclusive, "no run".to_owned());
     }
-    if tally.exposed == 0 && tally.runs_with_loss == 0 {
+    if !tally.has_been_exposed() {
         let note = match tally.fired {
             0 => "the fault never struck",
             _ => "no record was where the fault could take it",
