@@ -70,3 +70,29 @@ pub fn high_watermark(node: NodeId, offset: Offset) -> (NodeId, Fact) {
     };
     (node, fact)
 }
+
+/// A leader's high watermark moves.
+pub fn moved(node: NodeId, offset: Offset) -> (NodeId, Fact) {
+    let (node, mut fact) = high_watermark(node, offset);
+    if let Fact::HighWatermark { as_leader, .. } = &mut fact {
+        *as_leader = true;
+    }
+    (node, fact)
+}
+
+/// The controller changes the partition.
+pub fn changed(
+    leader: BrokerId,
+    leader_epoch: LeaderEpoch,
+    isr: &[BrokerId],
+    unclean: bool,
+) -> (NodeId, Fact) {
+    let fact = Fact::PartitionChanged {
+        partition: P,
+        leader,
+        leader_epoch,
+        isr: isr.to_vec(),
+        unclean,
+    };
+    (CONTROLLER, fact)
+}

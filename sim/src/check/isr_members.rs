@@ -55,24 +55,35 @@ impl IsrMembers {
             return None;
         }
         let committed = matching.committed_end(*partition);
-        let log_end = |broker: BrokerId| {
-            let log = logs.log(NodeId::of_broker(broker), *partition);
-            log.map_or(0, |log| log.log_end)
-        };
+        let log = |broker: BrokerId| logs.log(NodeId::of_broker(broker), *partition);
         let joined = isr
             .iter()
             .filter(|broker| !before.contains(broker) && !self.unregistered.contains(broker));
-        let (broker, end) = joined
-            .map(|broker| (*broker, log_end(*broker)))
-            .find(|(_, end)| *end < committed)?;
-        Some(Anomaly {
-            check: "isr-members".into(),
-            what: format!(
-                "broker {broker} joined the ISR of partition {} with its log at {end}, records are \
-                 committed up to {committed}",
-                partition.partition
-            ),
-        })
+        for broker in joined {
+            let end = log(*broker).map_or(0, |log| log.log_end);
+            let agrees = log(*broker).is_none_or(|log| matching.agrees(*partition, log));
+            if end >= committed && agrees {
+                continue;
+            }
+            let but = match agrees {
+                true => "and",
+                false => "with others than those that are committed, and",
+            };
+            return Some(Anomaly {
+                check: "isr-members".into(),
+                what: format!(
+                    "broker {broker} joined the ISR of partition {} with its log at {end}, {but} \
+                     records are committed up to {committed}",
+                    partition.partition
+                ),
+            });
+        }
+        None
+    }
+
+    /// The members of a partition's ISR as the controller has them.
+    pub fn members(&self, partition: TopicPartition) -> &[BrokerId] {
+        self.members.get(&partition).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -103,6 +103,18 @@ impl LogMatching {
 }
 
 impl LogMatching {
+    /// Brokers that lead in an earlier epoch go on with a history that was given up.
+    pub fn since_epoch(&self, partition: TopicPartition) -> LeaderEpoch {
+        let committed = self.partitions.get(&partition);
+        committed.map_or(0, |c| c.since_epoch)
+    }
+
+    /// Whether a log holds what is committed of a partition below its own end, as far as it has told.
+    pub fn agrees(&self, partition: TopicPartition, log: &ShadowLog) -> bool {
+        let committed = self.partitions.get(&partition);
+        committed.is_none_or(|c| c.agrees(log, log.log_end).is_ok())
+    }
+
     /// Every record of a partition below it is committed; 0 before any is.
     pub fn committed_end(&self, partition: TopicPartition) -> Offset {
         let committed = self.partitions.get(&partition);
@@ -135,18 +147,27 @@ impl Committed {
 
     /// A replica's high watermark has passed `offset`: the end at which its log differs, if it does.
     fn pass(&mut self, log: &ShadowLog, offset: Offset) -> Option<Offset> {
-        let passed = &log.ends()[..log.ends_up_to(offset)];
-        for &(end, prefix) in passed.iter().rev().take(TRIED) {
-            match prefix_at(&self.ends, end) {
-                Some(committed) if committed != prefix => return Some(end),
-                Some(_) => break,
-                None => {}
-            }
+        if let Err(parted) = self.agrees(log, offset) {
+            return Some(parted);
         }
+        let passed = &log.ends()[..log.ends_up_to(offset)];
         let last = self.ends.last().map_or(0, |(end, _)| *end);
         let known = up_to(passed, last);
         self.ends.extend_from_slice(&passed[known..]);
         None
+    }
+
+    /// Whether a log holds what is committed up to `offset`; else an end at which it differs.
+    fn agrees(&self, log: &ShadowLog, offset: Offset) -> Result<(), Offset> {
+        let passed = &log.ends()[..log.ends_up_to(offset)];
+        for &(end, prefix) in passed.iter().rev().take(TRIED) {
+            match prefix_at(&self.ends, end) {
+                Some(committed) if committed != prefix => return Err(end),
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(())
     }
 }
 

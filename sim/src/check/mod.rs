@@ -4,10 +4,14 @@
 //! - [`order`] one request in flight keeps the order of a producer's messages
 //! - [`log_matching`] an invariant: logs are equal up to the smaller high watermark
 //! - [`truncation`] an invariant: no truncation below the point where follower and leader agree
+//! - [`copies`] an invariant: what a follower has copied, its leader has
+//! - [`high_watermark`] an invariant: what lies below it, every member of the ISR has
 //! - [`isr_members`] an invariant: whoever joins the ISR holds every committed record
 //! - [`shadow`] the logs as the facts tell, which these compare
 //! - [`verdict`] what became of each acknowledged message
 
+pub mod copies;
+pub mod high_watermark;
 #[cfg(test)]
 mod histories;
 pub mod isr_members;
@@ -29,6 +33,8 @@ pub struct Invariants {
     logs: shadow::ShadowLogs,
     log_matching: log_matching::LogMatching,
     isr_members: isr_members::IsrMembers,
+    copies: copies::Copies,
+    high_watermark: high_watermark::HighWatermark,
 }
 
 impl Invariants {
@@ -40,12 +46,20 @@ impl Invariants {
         id_of: impl Fn(&str) -> TopicId,
         anomalies: &mut Vec<Anomaly>,
     ) {
-        // Most facts are these two, and concern these invariants only.
+        // Most facts are these two, and concern these only.
         match fact {
-            Fact::Appended { .. } => return self.logs.see(node, fact, id_of),
+            Fact::Appended { .. } => {
+                self.logs.see(node, fact, id_of);
+                anomalies.extend(self.copies.check(node, fact, &self.logs));
+                return;
+            }
             Fact::HighWatermark { .. } => {
                 anomalies.extend(self.min_isr.check(node, fact));
                 anomalies.extend(self.log_matching.check(node, fact, &self.logs));
+                let (logs, matching) = (&self.logs, &self.log_matching);
+                let isr = &self.isr_members;
+                let passed = self.high_watermark.check(node, fact, logs, matching, isr);
+                anomalies.extend(passed);
                 return;
             }
             _ => {}

@@ -26,6 +26,8 @@ pub struct ShadowLog {
     pub leader: BrokerId,
     /// Loaded at the start that is under way.
     loaded: bool,
+    /// Up to where it had told of records when it lost some with the power or the disk; 0 for none.
+    lost_up_to: Offset,
 }
 
 impl ShadowLog {
@@ -36,7 +38,27 @@ impl ShadowLog {
             leader_epoch: -1,
             leader: NO_BROKER,
             loaded: false,
+            lost_up_to: 0,
         }
+    }
+
+    /// Whether it lost records with the power or the disk, and has not as many again.
+    pub fn has_lost_records(&self) -> bool {
+        self.log_end < self.lost_up_to
+    }
+
+    /// The fingerprint of all of it, where the end of its last batch is known.
+    pub fn prefix(&self) -> Option<u64> {
+        let last = self.ends.last()?;
+        (last.0 == self.log_end).then_some(last.1)
+    }
+
+    /// It has no more than that after a start.
+    fn recover(&mut self, log_end: Offset) {
+        if log_end < self.log_end {
+            self.lost_up_to = self.lost_up_to.max(self.log_end);
+        }
+        self.cut(log_end);
     }
 
     /// Known ends of batches, ascending.
@@ -123,14 +145,14 @@ impl ShadowLogs {
             } => {
                 let id = TopicPartition::new(id_of(topic), *partition);
                 let log = self.log_mut(node, id);
-                log.cut(*log_end);
+                log.recover(*log_end);
                 log.loaded = true;
             }
             Fact::BrokerStarted { .. } => {
                 for ((_, _), log) in self.logs.iter_mut().filter(|((n, _), _)| *n == node) {
                     // Its files are gone with their disk.
                     if !std::mem::take(&mut log.loaded) {
-                        log.cut(0);
+                        log.recover(0);
                     }
                     log.leader_epoch = -1;
                     log.leader = NO_BROKER;
@@ -144,6 +166,8 @@ impl ShadowLogs {
                 let log = self.log_mut(node, *partition);
                 log.leader_epoch = *leader_epoch;
                 log.leader = node.broker().unwrap_or(NO_BROKER);
+                // What a leader has not is nothing that anybody lacks.
+                log.lost_up_to = 0;
             }
             Fact::BecameFollower {
                 partition,

@@ -1,0 +1,117 @@
+//! Invariant: what a follower has just copied, its leader has, and everything before it too.
+//!
+//! KIP-320 and KIP-595 give the reason: a fetch names the leader epoch and the epoch of the follower's
+//! last record, so that what the leader answers continues a log that is a beginning of its own; and an
+//! answer from another epoch, or to another offset than the follower is at by now, is not taken
+//! (`AbstractFetcherThread.processFetchRequest`, KAFKA-18991).
+//!
+//! Judged only while the leader leads in the follower's epoch, as the facts tell: its log holds then
+//! what it held when it answered, and more of its own. Where no batch of the leader's is known to end
+//! at the follower's end, lengths are all that can be compared.
+
+use super::shadow::ShadowLogs;
+use crate::result::Anomaly;
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+use std::collections::BTreeSet;
+
+/// Watches every follower.
+#[derive(Debug, Default)]
+pub struct Copies {
+    /// Said already.
+    broken: BTreeSet<TopicPartition>,
+}
+
+impl Copies {
+    /// Takes a fact, which the logs have seen already; says what it breaks, once a partition.
+    pub fn check(&mut self, node: NodeId, fact: &Fact, logs: &ShadowLogs) -> Option<Anomaly> {
+        let Fact::Appended {
+            partition,
+            as_leader: false,
+            ..
+        } = fact
+        else {
+            return None;
+        };
+        let log = logs.log(node, *partition)?;
+        if log.leader == NO_BROKER {
+            return None;
+        }
+        let leader = NodeId::of_broker(log.leader);
+        let leading = logs.log(leader, *partition)?;
+        if leading.leader != log.leader || leading.leader_epoch != log.leader_epoch {
+            return None;
+        }
+        let same = leading.log_end >= log.log_end
+            && (leading.prefix_at(log.log_end)).is_none_or(|prefix| log.prefix() == Some(prefix));
+        if same || !self.broken.insert(*partition) {
+            return None;
+        }
+        Some(Anomaly {
+            check: "copies".into(),
+            what: format!(
+                "{node} has copied records of partition {} up to offset {} that its leader, {leader}, \
+                 whose log ends at {}, does not have",
+                partition.partition, log.log_end, leading.log_end
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::*;
+    use super::*;
+
+    fn judge(history: &[(NodeId, Fact)]) -> Vec<Anomaly> {
+        let (mut logs, mut check) = (ShadowLogs::default(), Copies::default());
+        let seen = history.iter().filter_map(|(node, fact)| {
+            logs.see(*node, fact, |_| P.topic);
+            check.check(*node, fact, &logs)
+        });
+        seen.collect()
+    }
+
+    /// A leads in epoch 3 and has 0 and 1; B follows.
+    fn followed() -> Vec<(NodeId, Fact)> {
+        vec![
+            leads(A, 3, 0),
+            follows(B, 3, A),
+            appended(A, 0, 10),
+            appended(A, 1, 11),
+        ]
+    }
+
+    #[test]
+    fn a_copy_of_what_the_leader_has_is_right() {
+        let mut history = followed();
+        history.extend([copied(B, 0, 0, 10), copied(B, 1, 1, 11)]);
+        assert_eq!(judge(&history), []);
+    }
+
+    #[test]
+    fn other_records_below_are_caught_once() {
+        let mut history = followed();
+        history.extend([copied(B, 0, 0, 99), copied(B, 1, 1, 98)]);
+        let anomalies = judge(&history);
+        assert_eq!(anomalies.len(), 1);
+        assert_eq!(anomalies[0].check, "copies");
+    }
+
+    #[test]
+    fn records_behind_the_leaders_end_are_caught() {
+        let mut history = followed();
+        history.push(copied(B, 0, 2, 12));
+        assert_eq!(judge(&history).len(), 1);
+    }
+
+    #[test]
+    fn a_leader_that_leads_no_more_in_that_epoch_proves_nothing() {
+        let mut history = followed();
+        history.extend([leads(A, 5, 2), copied(B, 0, 2, 12)]);
+        assert_eq!(judge(&history), []);
+        let mut history = followed();
+        history.extend([follows(A, 4, B), copied(B, 0, 2, 12)]);
+        assert_eq!(judge(&history), []);
+    }
+}
