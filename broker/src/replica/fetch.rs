@@ -5,7 +5,6 @@
 //! handled (and not again when it was parked and is read at its end). Not modelled: fetch sessions,
 //! read_committed below the high watermark (there are no transactions), quotas.
 
-use crate::bug::Bug;
 use crate::controller::MetadataImage;
 use crate::disk::{Disk, DiskError};
 use crate::env::Env;
@@ -83,7 +82,7 @@ impl ReplicaManager {
                     let id = TopicPartition::new(*topic, ask.partition);
                     self.replicas
                         .get(id)
-                        .is_some_and(|r| is_at_end(&r.partition, ask, request, self.bug, image))
+                        .is_some_and(|r| is_at_end(&r.partition, ask, request, image))
                 })
             })
     }
@@ -172,7 +171,6 @@ impl ReplicaManager {
                     ask,
                     request,
                     (budget, first),
-                    self.bug,
                     read,
                     env.disk,
                 ) {
@@ -290,7 +288,6 @@ fn is_at_end(
     partition: &Partition,
     ask: &FetchPartition,
     request: &FetchRequest,
-    bug: Option<Bug>,
     image: &MetadataImage,
 ) -> bool {
     let from_follower = request.replica_id >= 0;
@@ -302,27 +299,39 @@ fn is_at_end(
     };
     if ask.fetch_offset != end
         || end < log.log_start_offset()
-        || partition
-            .check_leader_epoch(believed_epoch(ask, from_follower, bug), true)
-            .is_err()
+        || check_epoch(partition, ask, from_follower).is_err()
     {
         return false;
     }
     if !from_follower {
         return true;
     }
-    let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
-    matches!(parted, Ok(None))
+    matches!(parted(partition, ask), Ok(None))
         && partition.has_remote(request.replica_id)
         && !partition.is_of_former_process(request.replica_id, request.replica_epoch, image)
 }
 
-/// The leader epoch that the reader names.
-fn believed_epoch(ask: &FetchPartition, from_follower: bool, bug: Option<Bug>) -> LeaderEpoch {
-    if from_follower && bug == Some(Bug::NoFetchEpoch) {
-        NO_EPOCH
-    } else {
-        ask.current_leader_epoch
+/// The reader names the epoch in which this replica leads.
+fn check_epoch(
+    partition: &Partition,
+    ask: &FetchPartition,
+    from_follower: bool,
+) -> Result<(), ErrorCode> {
+    let current = match from_follower && partition.takes_any_epoch(ask.current_leader_epoch) {
+        true => NO_EPOCH,
+        false => ask.current_leader_epoch,
+    };
+    partition.check_leader_epoch(current, true)
+}
+
+/// Where the follower's log has parted from this one.
+fn parted(
+    partition: &Partition,
+    ask: &FetchPartition,
+) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+    match partition.takes_any_epoch(ask.current_leader_epoch) {
+        true => Ok(None),
+        false => partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset),
     }
 }
 
@@ -339,10 +348,7 @@ pub(super) fn is_fetch_ready(
                 return true;
             };
             let partition = &replica.partition;
-            if partition
-                .check_leader_epoch(ask.current_leader_epoch, true)
-                .is_err()
-            {
+            if check_epoch(partition, ask, from_follower).is_err() {
                 return true;
             }
             let log = &partition.log;
@@ -357,11 +363,8 @@ pub(super) fn is_fetch_ready(
             }
             let limit = u64::try_from(ask.partition_max_bytes).unwrap_or(0);
             available += bytes_between(log, ask.fetch_offset, end).min(limit);
-            if from_follower {
-                let parted = partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset);
-                if !matches!(parted, Ok(None)) {
-                    return true;
-                }
+            if from_follower && !matches!(parted(partition, ask), Ok(None)) {
+                return true;
             }
         }
     }
@@ -404,12 +407,11 @@ fn read_partition(
     ask: &FetchPartition,
     request: &FetchRequest,
     (budget, first): (u64, bool),
-    bug: Option<Bug>,
     result: &mut FetchPartitionResult,
     disk: &dyn Disk,
 ) -> Result<(), ErrorCode> {
     let from_follower = request.replica_id >= 0;
-    partition.check_leader_epoch(believed_epoch(ask, from_follower, bug), true)?;
+    check_epoch(partition, ask, from_follower)?;
     if from_follower && !partition.has_remote(request.replica_id) {
         return Err(ErrorCode::UnknownLeaderEpoch);
     }
@@ -418,8 +420,7 @@ fn read_partition(
     result.last_stable_offset = log.high_watermark;
     result.log_start_offset = log.log_start_offset();
     if from_follower {
-        result.diverging_epoch =
-            partition.diverging_epoch(ask.last_fetched_epoch, ask.fetch_offset)?;
+        result.diverging_epoch = parted(partition, ask)?;
         if result.diverging_epoch.is_some() {
             return Ok(());
         }

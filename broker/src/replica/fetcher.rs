@@ -33,8 +33,12 @@ impl FetchState {
     pub fn is_asked_for(&self, ask: &FetchPartition, bug: Option<Bug>) -> bool {
         let offset = self.fetch_offset == ask.fetch_offset;
         let epoch = self.leader_epoch == ask.current_leader_epoch;
-        (offset || bug == Some(Bug::LateFetchResponseOffset))
-            && (epoch || bug == Some(Bug::LateFetchResponseEpoch))
+        match bug {
+            // Before the epoch was compared too (KAFKA-18991) the offset was all that told.
+            Some(Bug::LateFetchResponseOffset) => true,
+            Some(Bug::LateFetchResponseEpoch) => offset,
+            _ => offset && epoch,
+        }
     }
 }
 

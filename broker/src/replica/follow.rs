@@ -385,6 +385,12 @@ impl ReplicaManager {
         env: &mut Env<'_>,
     ) {
         match error {
+            // Planted: where a leader could not say where an epoch ends, a follower cut its log to its
+            // own high watermark (`getOffsetTruncationState`).
+            ErrorCode::OffsetOutOfRange if self.bug == Some(Bug::NoEpochOnBecomeLeader) => {
+                let high_watermark = self.replicas[id].partition.log.high_watermark;
+                self.truncate(leader, id, high_watermark, env);
+            }
             ErrorCode::OffsetOutOfRange => {
                 let fetcher = self.fetchers.get_mut(leader).expect("it asked");
                 fetcher.out_of_range.push(id);

@@ -248,8 +248,12 @@ impl Partition {
             }
             for remote in &mut self.remotes {
                 let in_sync = state.isr.contains(&remote.broker);
+                let told = (remote.log_end_offset, remote.broker_epoch);
                 if self.bug != Some(Bug::StaleFollowerStateOnElection) {
                     remote.reset(env.wall_ms, start, new_leader, in_sync);
+                }
+                if self.bug == Some(Bug::IsrJoinWithOldEpochOffset) && !in_sync {
+                    (remote.log_end_offset, remote.broker_epoch) = told;
                 }
             }
             self.leader_epoch = state.leader_epoch;
@@ -287,7 +291,11 @@ impl Partition {
         self.leader_epoch_start = None;
         self.partition_epoch = state.partition_epoch;
         self.replicas = state.replicas.clone();
-        if self.bug != Some(Bug::StaleFollowerStateOnElection) {
+        let remembers = [
+            Bug::StaleFollowerStateOnElection,
+            Bug::IsrJoinWithOldEpochOffset,
+        ];
+        if !self.bug.is_some_and(|bug| remembers.contains(&bug)) {
             self.remotes.clear();
         }
         self.isr.clear();
@@ -317,6 +325,12 @@ impl Partition {
         } else {
             Ok(())
         }
+    }
+
+    /// Planted: a follower's fetch in another epoch is taken as one from before KIP-320 was, which said
+    /// neither its epoch nor that of the follower's last record.
+    pub fn takes_any_epoch(&self, current: LeaderEpoch) -> bool {
+        self.bug == Some(Bug::NoFetchEpoch) && current != self.leader_epoch
     }
 
     /// Whether the high watermark has not reached the start of this leadership yet; until then a
