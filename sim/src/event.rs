@@ -70,6 +70,20 @@ pub enum FaultEvent {
         /// Extra one-way latency in microseconds.
         extra_us: u64,
     },
+    /// The links from other brokers to this node became slower.
+    CopiesSlowed {
+        /// Extra one-way latency in microseconds.
+        extra_us: u64,
+    },
+    /// The links from the controllers to this node became slower.
+    MetadataSlowed {
+        /// Extra one-way latency in microseconds.
+        extra_us: u64,
+    },
+    /// From here on what this node proposes for an ISR does not get through.
+    IsrProposalsHeld,
+    /// It gets through again, what was held up too.
+    IsrProposalsReleased,
     /// The process was asked to shut down in order (SIGTERM).
     ShutDownAsked,
     /// The process ended by itself: after an orderly shutdown, or over a disk that failed it.

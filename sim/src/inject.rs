@@ -57,6 +57,8 @@ struct Outage {
     clocks: Vec<NodeId>,
     /// Their handlers fail.
     handlers: Vec<NodeId>,
+    /// What they propose for an ISR is held up.
+    held: Vec<NodeId>,
 }
 
 /// Executes one plan.
@@ -422,6 +424,10 @@ impl Injector {
                 world.record(node, EventKind::Fault(FaultEvent::Resumed));
                 world.kernel().resume(node);
             }
+        }
+        for &node in &outage.held {
+            world.record(node, EventKind::Fault(FaultEvent::IsrProposalsReleased));
+            world.kernel().release_sends(node);
         }
         for &node in &outage.handlers {
             world.mend_handler(node);

@@ -200,6 +200,18 @@ fn fault_sentence(fault: &FaultEvent, names: &Names) -> String {
             "FAULT: what it sends to other brokers takes {} ms longer",
             extra_us / 1_000
         ),
+        FaultEvent::CopiesSlowed { extra_us } => format!(
+            "FAULT: what other brokers send to it takes {} ms longer",
+            extra_us / 1_000
+        ),
+        FaultEvent::MetadataSlowed { extra_us } => format!(
+            "FAULT: what the controller sends to it takes {} ms longer",
+            extra_us / 1_000
+        ),
+        FaultEvent::IsrProposalsHeld => {
+            "FAULT: what it proposes for an ISR does not get through".into()
+        }
+        FaultEvent::IsrProposalsReleased => "what it proposed for an ISR gets through again".into(),
         FaultEvent::ShutDownAsked => "is asked to shut down in order".into(),
         FaultEvent::Halted => "its process has ended by itself".into(),
         FaultEvent::Paused => "FAULT: its process is stopped".into(),

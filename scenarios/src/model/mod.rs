@@ -90,7 +90,7 @@ pub fn expect(config: &CellConfig, family: Family) -> Expectation {
     }
     let (mechanisms, beside) = ways.sorted();
     let expected = match family {
-        Family::Random => Expected::PerRun,
+        family if family.is_judged_per_run() => Expected::PerRun,
         _ if mechanisms.is_empty() => Expected::NeverLoses,
         _ => Expected::MayLose,
     };

@@ -94,9 +94,12 @@ impl Seen {
             What::CutFromClients { .. } => self.cut_from_clients = true,
             What::Crash if of_client => self.consumer_killed |= !matches!(whom, Whom::Producer(_)),
             What::FailProcessing { .. } => self.handler_failed = true,
-            What::MoveLeader => self.moved = true,
+            What::MoveLeader | What::GiveLeadership => self.moved = true,
             What::StartConsumers => self.started_late = true,
-            What::SlowLinks { .. } => {}
+            What::SlowLinks { .. } | What::HoldIsrProposals => {}
+            // A leader that does not know yet that it is none.
+            What::LateMetadata { .. } => self.given_up.extend(brokers),
+            What::SlowCopies { .. } => self.behind.extend(brokers),
             broker_outage => self.add_outage(broker_outage, &brokers),
         }
     }

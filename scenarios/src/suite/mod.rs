@@ -23,11 +23,12 @@ use everyack_sim::spec::{Properties, PropertyFiles};
 use std::collections::BTreeMap;
 
 /// The bundled suites: name and text.
-pub const BUNDLED: [(&str, &str); 4] = [
+pub const BUNDLED: [(&str, &str); 5] = [
     ("guide", include_str!("../../suites/guide.toml")),
     ("standard", include_str!("../../suites/standard.toml")),
     ("replication", include_str!("../../suites/replication.toml")),
     ("table", include_str!("../../suites/table.toml")),
+    ("elections", include_str!("../../suites/elections.toml")),
 ];
 
 /// The bundled suite of that name, parsed.

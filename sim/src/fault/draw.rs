@@ -8,6 +8,7 @@
 //! what a drawn power loss leaves on the disk, which the world draws when it strikes.
 
 mod compound;
+mod late;
 #[cfg(test)]
 mod tests;
 
@@ -284,6 +285,7 @@ impl Drawing<'_> {
             }
             Family::None
             | Family::Random
+            | Family::LateMessages
             | Family::RollingCrash
             | Family::RollingPowerLoss
             | Family::MixedRestart
@@ -388,7 +390,8 @@ impl Drawing<'_> {
     fn swarm(&mut self) {
         let mut taking_part: Vec<Family> = Vec::new();
         for family in Family::ALL {
-            if !matches!(family, Family::None | Family::Random) && self.stream.chance(1, 2) {
+            let of_its_own = matches!(family, Family::None | Family::LateMessages | Family::Random);
+            if !of_its_own && self.stream.chance(1, 2) {
                 taking_part.push(family);
             }
         }

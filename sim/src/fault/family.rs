@@ -75,13 +75,15 @@ pub enum Family {
     LateStart,
     /// The application's handler fails on some records.
     ProcessingException,
+    /// Records, metadata and ISR proposals are late while leaders change and followers return.
+    LateMessages,
     /// A swarm of all of them.
     Random,
 }
 
 impl Family {
     /// Every family that can be run, in the order of the command line's list.
-    pub const ALL: [Family; 32] = [
+    pub const ALL: [Family; 33] = [
         Family::None,
         Family::ConnectionLoss,
         Family::LeaderCrash,
@@ -113,6 +115,7 @@ impl Family {
         Family::ConsumerCrash,
         Family::LateStart,
         Family::ProcessingException,
+        Family::LateMessages,
         Family::Random,
     ];
 
@@ -150,6 +153,7 @@ impl Family {
             Family::ConsumerCrash => "consumer-crash",
             Family::LateStart => "late-start",
             Family::ProcessingException => "processing-exception",
+            Family::LateMessages => "late-messages",
             Family::Random => "random",
         }
     }
@@ -249,8 +253,11 @@ impl Family {
             Family::LateStart => {
                 "a fresh group starts after messages were acknowledged, while producers go on"
             }
+            Family::LateMessages => {
+                "records reach one follower late, metadata one broker, and ISR proposals the controller, while the leadership moves to and fro, or a follower falls out of the ISR and returns; what may be lost is computed per run"
+            }
             Family::Random => {
-                "a swarm: one to four faults from a drawn subset of the other families"
+                "a swarm: one to four faults from a drawn subset of the other families, late-messages apart"
             }
         }
     }
@@ -291,6 +298,7 @@ impl Family {
             | Family::ShrunkIsrDiskDestroyed
             | Family::LastIsrCrash
             | Family::LastIsrPowerLoss
+            | Family::LateMessages
             | Family::Random => false,
         }
     }
@@ -309,11 +317,18 @@ impl Family {
                 | Family::ShrunkIsrDiskDestroyed
                 | Family::LastIsrCrash
                 | Family::LastIsrPowerLoss
+                | Family::LateMessages
         )
     }
 
-    /// Whether a fault of a plan only brings about the precondition: slow links always do, and in the
-    /// families that have one, every fault but the plan's last.
+    /// Whether what a configuration may lose under it is computed per run, from the faults that
+    /// happened.
+    pub fn is_judged_per_run(self) -> bool {
+        matches!(self, Family::LateMessages | Family::Random)
+    }
+
+    /// Whether a fault of a plan only brings about the precondition: what makes messages late always does,
+    /// and in the families that have one, every fault but the plan's last.
     pub fn is_preparation(self, plan: &FaultPlan, fault: usize) -> bool {
         let has_precondition = matches!(
             self,
@@ -323,8 +338,13 @@ impl Family {
                 | Family::LastIsrCrash
                 | Family::LastIsrPowerLoss
         );
-        matches!(plan.faults[fault].what, What::SlowLinks { .. })
-            || (has_precondition && fault + 1 < plan.faults.len())
+        matches!(
+            plan.faults[fault].what,
+            What::SlowLinks { .. }
+                | What::SlowCopies { .. }
+                | What::LateMetadata { .. }
+                | What::HoldIsrProposals
+        ) || (has_precondition && fault + 1 < plan.faults.len())
     }
 
     /// Whether a run did what the family is there for. `struck` tells of a fault by its index whether
@@ -380,7 +400,7 @@ impl Family {
             | Family::LastIsrPowerLoss => Exposure::AppendedUnsynced,
             Family::ConsumerCrash | Family::ProcessingException => Exposure::DeliveredUncommitted,
             Family::LateStart => Exposure::AckedBeforeStart,
-            Family::MixedRestart | Family::Random => Exposure::AnyOfItsFaults,
+            Family::MixedRestart | Family::LateMessages | Family::Random => Exposure::AnyOfItsFaults,
         }
     }
 }

@@ -128,6 +128,10 @@ pub enum Trigger {
     LeaderApplied,
     /// The leader of partition 0 was fenced.
     LeaderFenced,
+    /// The controller unfenced a broker: one that it had fenced, or one that has registered again.
+    Unfenced,
+    /// A leader of partition 0 made a proposal for its ISR.
+    IsrProposed,
     /// An application processed a record.
     Processed,
     /// A poll returned records to an application.
@@ -231,6 +235,25 @@ pub enum What {
         /// Extra one-way latency.
         extra_us: u64,
     },
+    /// The links that lead from other brokers to the target get this extra latency, in microseconds:
+    /// what it copies arrives late.
+    SlowCopies {
+        /// Extra one-way latency.
+        extra_us: u64,
+    },
+    /// The links that lead from the controllers to the target get this extra latency, in
+    /// microseconds: it applies metadata late, and is answered late.
+    LateMetadata {
+        /// Extra one-way latency.
+        extra_us: u64,
+    },
+    /// What the target proposes for an ISR (AlterPartition) is held up on its way, and goes on when the
+    /// outage ends: one connection among several that does not get through. Heartbeats do.
+    HoldIsrProposals,
+    /// The leadership of partition 0 is moved to the target, as planned. Where the target is not an
+    /// unfenced member of the ISR, the fault has not struck; where it leads already, or has no replica,
+    /// nothing happens.
+    GiveLeadership,
     /// The consumer group starts now. With this fault in a plan no consumer starts before it, and
     /// the producers wait for none; its target is not read.
     StartConsumers,

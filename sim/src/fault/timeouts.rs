@@ -106,7 +106,8 @@ impl Timeouts {
             | Family::ShrunkIsrPowerLoss
             | Family::ShrunkIsrDiskDestroyed
             | Family::LastIsrCrash
-            | Family::LastIsrPowerLoss => self.broker_session_timeout_ms,
+            | Family::LastIsrPowerLoss
+            | Family::LateMessages => self.broker_session_timeout_ms,
             Family::LeaderCutFromFollowers
             | Family::SlowFollower
             | Family::SlowLeader
@@ -150,6 +151,12 @@ impl Timeouts {
             Family::RollingCrash | Family::RollingPowerLoss => {
                 self.broker_session_timeout_ms.saturating_mul(2)
             }
+            // Two outages one after the other, each of which the controller must have noticed, or the
+            // lag of a follower its leader.
+            Family::LateMessages => self
+                .broker_return_ms()
+                .max(self.replica_lag_time_max_ms.saturating_mul(3) / 2)
+                .saturating_mul(2),
             Family::Random => self
                 .precondition_ms(Family::ShrunkIsrCrash)
                 .max(self.precondition_ms(Family::LastIsrCrash)),

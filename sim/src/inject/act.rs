@@ -10,6 +10,7 @@ use everyack_broker::controller::AdminCommand;
 use everyack_broker::disk::DiskError;
 use everyack_broker::ids::*;
 use everyack_broker::time::{MICROS, MILLIS};
+use everyack_broker::wire::{Frame, Request};
 
 impl Injector {
     /// Does it. Answers whether there was anything to do it to; if not, the fault has not struck.
@@ -70,6 +71,17 @@ impl Injector {
             }
             What::MoveLeader => move_leader(targets, fault, cluster, world),
             What::SlowLinks { extra_us } => self.slow_links(i, targets, extra_us, cluster, world),
+            What::SlowCopies { extra_us } => self.slow_copies(i, targets, extra_us, cluster, world),
+            What::LateMetadata { extra_us } => {
+                for &target in targets {
+                    self.slow(i, cluster.controller, target, extra_us, world);
+                    let slowed = FaultEvent::MetadataSlowed { extra_us };
+                    world.record(target, EventKind::Fault(slowed));
+                }
+                true
+            }
+            What::HoldIsrProposals => self.hold_proposals(i, targets, world),
+            What::GiveLeadership => give_leadership(targets, cluster, world),
             What::StartConsumers => {
                 self.consumers_wanted = true;
                 true
@@ -324,6 +336,41 @@ impl Injector {
         done
     }
 
+    fn slow(&mut self, i: usize, from: NodeId, to: NodeId, extra_us: u64, world: &World<Node>) {
+        let extra = extra_us * MICROS;
+        world.kernel().set_extra_latency(from, to, extra);
+        self.outages[i].slowed.push((from, to));
+    }
+
+    fn slow_copies(
+        &mut self,
+        i: usize,
+        targets: &[NodeId],
+        extra_us: u64,
+        cluster: &Cluster,
+        world: &World<Node>,
+    ) -> bool {
+        for &target in targets {
+            for other in broker_nodes(cluster).filter(|other| *other != target) {
+                self.slow(i, other, target, extra_us, world);
+            }
+            let slowed = FaultEvent::CopiesSlowed { extra_us };
+            world.record(target, EventKind::Fault(slowed));
+        }
+        true
+    }
+
+    fn hold_proposals(&mut self, i: usize, targets: &[NodeId], world: &World<Node>) -> bool {
+        let is_proposal =
+            |frame: &Frame| matches!(frame, Frame::Request(_, Request::AlterPartition(_)));
+        for &target in targets {
+            world.kernel().hold_sends(target, is_proposal);
+            world.record(target, EventKind::Fault(FaultEvent::IsrProposalsHeld));
+            self.outages[i].held.push(target);
+        }
+        true
+    }
+
     fn slow_links(
         &mut self,
         i: usize,
@@ -335,9 +382,7 @@ impl Injector {
         for &target in targets {
             for other in cluster.brokers.iter().map(|b| NodeId::of_broker(*b)) {
                 if other != target {
-                    let mut kernel = world.kernel();
-                    kernel.set_extra_latency(target, other, extra_us * MICROS);
-                    self.outages[i].slowed.push((target, other));
+                    self.slow(i, target, other, extra_us, world);
                 }
             }
             world.record(
@@ -400,6 +445,27 @@ fn move_leader(targets: &[NodeId], fault: &Fault, cluster: &Cluster, world: &Wor
     };
     let event = FaultEvent::LeaderMoveAsked { partition };
     world.record(NodeId::of_broker(to), EventKind::Fault(event));
+    let command = AdminCommand::MoveLeader { partition: id, to };
+    world.kernel().admin(cluster.controller, command)
+}
+
+/// Answers true where there is nothing to give: who leads partition 0 already, or has no replica of it.
+fn give_leadership(targets: &[NodeId], cluster: &Cluster, world: &World<Node>) -> bool {
+    let (id, to) = (TopicPartition::new(TOPIC, 0), targets[0].0 as BrokerId);
+    let is_ready = {
+        let kernel = world.kernel();
+        if !cluster.assignment[0].contains(&to) || cluster.leader(&kernel, 0) == Some(to) {
+            return true;
+        }
+        let image = cluster.image(&kernel);
+        let state = image.partition(id).expect("the topic exists");
+        state.isr.contains(&to) && image.is_active(to)
+    };
+    if !is_ready {
+        return false;
+    }
+    let event = FaultEvent::LeaderMoveAsked { partition: 0 };
+    world.record(targets[0], EventKind::Fault(event));
     let command = AdminCommand::MoveLeader { partition: id, to };
     world.kernel().admin(cluster.controller, command)
 }

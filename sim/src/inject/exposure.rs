@@ -28,7 +28,12 @@ impl Injector {
         let any_unanswered = || producer_nodes(cluster).any(unanswered);
         let at_risk = || targets.iter().flat_map(|t| led_by(*t, cluster, &kernel));
         match fault.what {
-            What::SlowLinks { .. } => false,
+            What::SlowLinks { .. }
+            | What::SlowCopies { .. }
+            | What::LateMetadata { .. }
+            | What::HoldIsrProposals => false,
+            // Its target is who gets the leadership.
+            What::GiveLeadership => on_the_way || !cluster.is_copied(&kernel, 0),
             What::ResetConnections | What::CutConnections => on_the_way || any_unanswered(),
             What::FailProcessing { .. } => self.is_anything_in_hand(),
             What::StartConsumers => (0..cluster.assignment.len() as i32).any(|p| {

@@ -80,6 +80,10 @@ impl Injector {
                 _ => false,
             },
             (Fact::BrokerFenced { broker }, Trigger::LeaderFenced) => *broker == self.leader_of_0,
+            (Fact::BrokerUnfenced { .. }, Trigger::Unfenced) => true,
+            (Fact::IsrProposed { partition, .. }, Trigger::IsrProposed) => {
+                *partition == partition_0()
+            }
             (
                 Fact::OffsetCommitted {
                     partition, offset, ..

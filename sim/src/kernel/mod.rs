@@ -31,7 +31,7 @@ use agenda::{Agenda, Due};
 use disk::{Handles, SimDisk};
 use everyack_broker::client::{Call, CallId, Reply};
 use everyack_broker::controller::AdminCommand;
-use everyack_broker::env::{Input, Output, Process, Queue, Stream};
+use everyack_broker::env::{ConnId, Input, Output, Process, Queue, Stream};
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::NodeId;
 use everyack_broker::time::{MILLIS, Nanos};
@@ -106,6 +106,13 @@ impl MachineState {
     }
 }
 
+/// Frames of a node that do not get through for a while.
+struct Hold {
+    from: u32,
+    pick: fn(&Frame) -> bool,
+    kept: Vec<(ConnId, Frame)>,
+}
+
 /// Everything that the world holds.
 pub struct Kernel<P: Process> {
     seed: u64,
@@ -123,6 +130,7 @@ pub struct Kernel<P: Process> {
     out: Vec<Output>,
     step_facts: Vec<Fact>,
     watch: Option<fn(&Frame) -> bool>,
+    holds: Vec<Hold>,
     trace: Trace,
     stats: Stats,
     /// The stream of events since the driver last took them: the kernel puts the facts of each step
@@ -154,6 +162,7 @@ impl<P: Process> Kernel<P> {
             out: Vec::new(),
             step_facts: Vec::new(),
             watch: None,
+            holds: Vec::new(),
             trace: Trace::new(false),
             stats: Stats::default(),
             events: Vec::new(),
@@ -413,6 +422,26 @@ impl<P: Process> Kernel<P> {
     pub fn set_extra_latency(&mut self, from: NodeId, to: NodeId, extra: Nanos) {
         let (from, to) = (self.index(from), self.index(to));
         self.network.set_extra(&self.hosts, from, to, extra);
+    }
+
+    /// Holds up those of a node's frames that are picked, until they are released.
+    pub fn hold_sends(&mut self, from: NodeId, pick: fn(&Frame) -> bool) {
+        let from = self.index(from);
+        let kept = Vec::new();
+        self.holds.push(Hold { from, pick, kept });
+    }
+
+    /// Sends what was held up of a node, in order, and holds nothing of it any more. What its sender has
+    /// closed in the meantime vanishes.
+    pub fn release_sends(&mut self, from: NodeId) {
+        let from = self.index(from);
+        let holds = std::mem::take(&mut self.holds);
+        let (released, others) = holds.into_iter().partition(|hold| hold.from == from);
+        self.holds = others;
+        let released: Vec<Hold> = released;
+        for (conn, frame) in released.into_iter().flat_map(|hold| hold.kept) {
+            self.send(from, conn, frame);
+        }
     }
 
     /// The network resets every connection between two nodes, and drops what is in flight. Both ends

@@ -228,7 +228,14 @@ impl<P: Process> Kernel<P> {
         }
     }
 
-    fn send(&mut self, from: u32, conn: ConnId, frame: Frame) {
+    pub(super) fn send(&mut self, from: u32, conn: ConnId, frame: Frame) {
+        if !self.holds.is_empty() {
+            let mut holds = self.holds.iter_mut();
+            if let Some(hold) = holds.find(|h| h.from == from && (h.pick)(&frame)) {
+                hold.kept.push((conn, frame));
+                return;
+            }
+        }
         let size = frame_size(&frame);
         let watched = self.watch.is_some_and(|pick| pick(&frame));
         let to = self.network.send(&mut self.agenda, from, conn, frame, size);

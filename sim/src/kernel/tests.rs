@@ -427,6 +427,36 @@ fn extra_latency_delays_and_never_reorders() {
 }
 
 #[test]
+fn what_is_held_up_arrives_once_it_is_released_and_nothing_else_waits_for_it() {
+    let mut kernel = pair(1);
+    let conn = connected(&mut kernel);
+    kernel.hold_sends(A, |frame| matches!(frame, Frame::Request(1 | 2, _)));
+    for correlation in 1..=3 {
+        send(&mut kernel, A, conn, correlation);
+    }
+    run_for(&mut kernel, SECONDS);
+    assert_eq!(lines(&kernel, B)[2..], ["request 3"]);
+    kernel.release_sends(A);
+    send(&mut kernel, A, conn, 1);
+    run_for(&mut kernel, SECONDS);
+    let all = ["request 3", "request 1", "request 2", "request 1"];
+    assert_eq!(lines(&kernel, B)[2..], all);
+}
+
+#[test]
+fn what_is_held_up_of_a_process_that_died_never_arrives() {
+    let mut kernel = pair(1);
+    let conn = connected(&mut kernel);
+    kernel.hold_sends(A, |_| true);
+    send(&mut kernel, A, conn, 1);
+    kernel.kill(A);
+    kernel.start(A, Toy::default());
+    kernel.release_sends(A);
+    run_for(&mut kernel, SECONDS);
+    assert!(lines(&kernel, B).iter().all(|line| *line != "request 1"));
+}
+
+#[test]
 fn timers_of_a_dead_incarnation_are_ignored() {
     let mut kernel = pair(1);
     act(&mut kernel, A, |env| env.timer_in(SECONDS, TimerToken(1)));

@@ -12,6 +12,7 @@ impl Drawing<'_> {
             | Family::ShrunkIsrPowerLoss
             | Family::ShrunkIsrDiskDestroyed => self.shrunk_isr(family, when),
             Family::LastIsrCrash | Family::LastIsrPowerLoss => self.last_isr(family, when),
+            Family::LateMessages => self.late_messages(when),
             _ => panic!("{family} is one fault"),
         }
     }

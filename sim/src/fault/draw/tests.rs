@@ -381,3 +381,42 @@ fn an_index_of_another_fault_points_backwards() {
         }
     }
 }
+
+#[test]
+fn late_messages_never_make_a_broker_miss_that_it_led_and_lost_the_leadership() {
+    // Kafka would go on with what the followers told its former leadership.
+    for plan in plans(Family::LateMessages) {
+        let moves = plan.faults.iter().filter(|f| f.what == What::GiveLeadership);
+        let leaders: Vec<Whom> = moves.map(|f| f.whom).collect();
+        for late in plan.faults.iter().filter(|f| is_late_metadata(f)) {
+            assert_ne!(late.whom, Whom::ReplicaOf(0, 0), "{plan:?}");
+            let times = leaders.iter().filter(|to| **to == late.whom).count();
+            assert!(times == 0 || leaders.last() == Some(&late.whom) && times == 1);
+        }
+    }
+}
+
+fn is_late_metadata(fault: &Fault) -> bool {
+    matches!(fault.what, What::LateMetadata { .. })
+}
+
+#[test]
+fn late_messages_are_late_for_less_than_anybody_would_notice() {
+    let timeouts = context().timeouts;
+    let noticed_us = timeouts
+        .replica_lag_time_max_ms
+        .min(timeouts.broker_session_timeout_ms)
+        * 1_000;
+    let plans = plans(Family::LateMessages);
+    let faults = || plans.iter().flat_map(|p| &p.faults);
+    let late = faults().filter_map(|f| match f.what {
+        What::LateMetadata { extra_us } | What::SlowCopies { extra_us } => Some(extra_us),
+        _ => None,
+    });
+    assert!(late.clone().all(|us| us <= noticed_us / 4));
+    assert!(late.max() > Some(noticed_us / 5));
+    for what in [What::HoldIsrProposals, What::DestroyDisk, What::Pause] {
+        assert!(faults().any(|f| f.what == what), "{what:?}");
+    }
+    assert!(faults().any(is_late_metadata));
+}
