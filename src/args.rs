@@ -246,7 +246,7 @@ pub struct BenchBugsArguments {
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "guide,replication,table"
+        default_value = "guide,elections,replication,table"
     )]
     pub suites: Vec<String>,
     /// One search a bug, in the suite that the checked-in table names, instead of measuring

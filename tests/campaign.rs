@@ -15,8 +15,13 @@ fn directory(name: &str) -> PathBuf {
 
 /// Runs a part of the bundled suite `guide`; exit status and report.
 fn guide(out: &Path, arguments: &[&str]) -> (i32, Value) {
+    run("guide", out, arguments)
+}
+
+/// Runs a part of a bundled suite; exit status and report.
+fn run(suite: &str, out: &Path, arguments: &[&str]) -> (i32, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_everyack"))
-        .args(["run", "guide", "--quiet", "--out"])
+        .args(["run", suite, "--quiet", "--out"])
         .arg(out)
         .args(arguments)
         .output()
@@ -100,6 +105,27 @@ fn commit_before_processing_in_poll_is_caught() {
         "commit-before-processing-in-poll",
         "application=auto-commit,faults=consumer-crash",
     );
+}
+
+/// Races of elections: what each check of Kafka's is there for comes about within some dozens of drawn
+/// plans, and without a bug nothing breaks.
+#[test]
+fn bugs_of_elections_are_caught_by_records_metadata_and_proposals_that_are_late() {
+    let out = directory("elections");
+    let some = ["--seeds", "36", "--filter", "acks=1"];
+    let (sane, report) = run("elections", &out, &some);
+    assert_eq!(sane, 0, "it holds without a bug: {report}");
+    for (bug, by) in [
+        ("stale-follower-state-on-election", "high-watermark"),
+        ("stale-broker-epoch-isr", "isr-members"),
+        ("epoch-end-naive", "copies"),
+    ] {
+        let arguments = [&some[..], &["--bug", bug]].concat();
+        let (status, report) = run("elections", &out, &arguments);
+        assert_eq!(status, 1, "{bug} is not caught");
+        let note = cells(&report)[0]["note"].as_str().expect("what broke it");
+        assert!(note.starts_with(by), "{bug}: {note}");
+    }
 }
 
 #[test]

@@ -23,17 +23,22 @@ pub enum Bug {
     /// incarnation.
     RegistrationIgnoresIncarnation,
     /// A follower adds a partition to its fetcher anew at every change of it, not only in a newer leader
-    /// epoch.
+    /// epoch. Nothing is lost by that: the fetch offset begins at the log end, where it stood, since
+    /// `AbstractFetcherThread` moves both together (`processPartitionData`, `truncate`), and a fetcher
+    /// has one request on its way, which asked from there in the same epoch. It would take metadata that
+    /// goes back, to an older epoch, which the log of one controller never does.
     RefetchInSameEpoch,
     /// A new leader goes on with what it knew of its followers in an earlier leadership.
     StaleFollowerStateOnElection,
-    /// A leader elected again lets followers join the ISR by offsets that they fetched in an earlier epoch.
+    /// A leader elected again lets followers join the ISR by offsets that they fetched in an earlier epoch:
+    /// it remembers what those outside the ISR told its former leadership.
     IsrJoinWithOldEpochOffset,
     /// A follower joins the ISR below the high watermark.
     IsrJoinBelowHighWatermark,
     /// A follower joins the ISR before it has reached the start of the leader's epoch.
     IsrJoinBelowEpochStart,
-    /// A follower takes a fetch response although its fetch offset has changed since it asked.
+    /// A follower takes a fetch response although its fetch offset has changed since it asked; nor does it
+    /// compare the leader epoch, which Kafka does only since KAFKA-18991.
     LateFetchResponseOffset,
     /// A follower takes a fetch response although the leader epoch has changed since it asked.
     LateFetchResponseEpoch,
@@ -45,7 +50,8 @@ pub enum Bug {
     NoPartitionEpochCheck,
     /// The high watermark waits for the committed ISR only, not for a proposed addition.
     CommittedIsrForHighWatermark,
-    /// A leader serves and counts fetches of followers in any leader epoch.
+    /// A leader serves and counts fetches of followers in any leader epoch, without looking where the logs
+    /// part: as fetches were before KIP-320, which named no epoch at all.
     NoFetchEpoch,
     /// A leader answers for an epoch that it never had with the start of the next one, and the follower
     /// takes it for the end of its own.
@@ -53,7 +59,8 @@ pub enum Bug {
     /// A follower that is told that its log has parted from the leader's takes itself for being behind the
     /// leader's start and drops its whole log.
     OorTruncateAll,
-    /// A leader notes its epoch at its first append instead of when it takes over.
+    /// A leader notes its epoch at its first append instead of when it takes over; where it therefore
+    /// cannot say where an epoch ends, the follower cuts its log to its own high watermark.
     NoEpochOnBecomeLeader,
     /// A follower whose leader is the same broker in a newer epoch goes on without looking where the logs
     /// part.
@@ -141,9 +148,7 @@ impl Bug {
                 "Partition.isFollowerInSync, KAFKA-7128 (fixed in 1.1.2, 2.0.1)"
             }
             Bug::LateFetchResponseOffset => "AbstractFetcherThread.processFetchRequest",
-            Bug::LateFetchResponseEpoch => {
-                "Vanlightly's kafka-tlaplus v3.5, the leader epoch of a fetch response"
-            }
+            Bug::LateFetchResponseEpoch => "KAFKA-18991 (fixed in 4.1)",
             Bug::NoStrictMinIsr => "KAFKA-15583 (fixed in 3.7)",
             Bug::StaleBrokerEpochIsr => "KAFKA-14139, KIP-903 (fixed in 3.5)",
             Bug::NoPartitionEpochCheck => "ReplicationControlManager.validateAlterPartitionData",
@@ -196,7 +201,7 @@ impl Bug {
                 "right after an election, with the high watermark still behind, an ISR member lacks committed records"
             }
             Bug::LateFetchResponseOffset => {
-                "records are appended at an offset that the follower is no longer at"
+                "records of an earlier leadership are appended at an offset that the follower is no longer at"
             }
             Bug::LateFetchResponseEpoch => {
                 "records and high watermark of an earlier leadership are taken over in a later one"

@@ -46,6 +46,21 @@ fn isr_join_with_old_epoch_offset_needs_no_fetch_in_the_new_epoch() {
 }
 
 #[test]
+fn isr_join_with_old_epoch_offset_remembers_who_was_outside_the_isr_over_another_leadership() {
+    let seen = both(Bug::IsrJoinWithOldEpochOffset, |bug| {
+        let mut play = Play::with(bug);
+        play.lead(0, &[1, 2]);
+        play.append(3);
+        play.fetch(3, 3).unwrap();
+        let other = state(2, 1, &[1, 2], 1);
+        play.act(|p, _, env| p.make_follower(&other, env));
+        play.lead(2, &[1, 2]);
+        play.partition.pending().map(|p| p.isr.clone())
+    });
+    assert_eq!(seen, (None, Some(vec![1, 2, 3])));
+}
+
+#[test]
 fn isr_join_below_high_watermark_lets_a_follower_in_that_lacks_committed_records() {
     let seen = both(Bug::IsrJoinBelowHighWatermark, |bug| {
         let mut play = Play::with(bug);
@@ -74,7 +89,7 @@ fn isr_join_below_epoch_start_lets_a_follower_in_before_it_is_caught_up() {
 }
 
 #[test]
-fn a_late_fetch_response_is_dropped_by_offset_and_by_epoch_and_each_switch_forgets_one() {
+fn a_late_fetch_response_is_dropped_by_offset_and_by_epoch_which_the_switches_forget() {
     let now = FetchState {
         leader_epoch: 4,
         fetch_offset: 10,
@@ -92,7 +107,8 @@ fn a_late_fetch_response_is_dropped_by_offset_and_by_epoch_and_each_switch_forge
     let (by_offset, by_epoch) = (Bug::LateFetchResponseOffset, Bug::LateFetchResponseEpoch);
     for (bug, other_offset, other_epoch) in [
         (None, false, false),
-        (Some(by_offset), true, false),
+        // Without either: while the offset was compared, the epoch was not yet.
+        (Some(by_offset), true, true),
         (Some(by_epoch), false, true),
     ] {
         assert!(now.is_asked_for(&ask(4, 10), bug));
@@ -162,6 +178,31 @@ fn no_epoch_on_become_leader_leaves_a_leader_without_writes_in_its_former_epoch(
     });
     let lost = Err(ErrorCode::OffsetOutOfRange);
     assert_eq!(seen, ((Some(4), Ok(Some((0, 3)))), (Some(0), lost)));
+}
+
+#[test]
+fn no_epoch_on_become_leader_makes_a_follower_cut_to_its_own_high_watermark() {
+    let seen = both(Bug::NoEpochOnBecomeLeader, |bug| {
+        let mut c = TestCluster::start(&[], bug);
+        // The follower's high watermark is one fetch behind: it knows of none of them.
+        c.produced(1, -1, "common");
+        c.move_leader(2);
+        c.until("leader 2", |c| c.is_led_by(2));
+        c.cut_brokers(1, 2);
+        c.cut_brokers(2, 3);
+        c.produced(2, 1, "of nobody else");
+        c.move_leader(3);
+        c.until("leader 3", |c| c.is_led_by(3));
+        c.heal();
+        c.until("broker 2 to agree", |c| {
+            c.partition(2).leader() == 3 && c.values(2) == ["common"]
+        });
+        c.facts_of(2).find_map(|f| match f {
+            Fact::Truncated { to, .. } => Some(*to),
+            _ => None,
+        })
+    });
+    assert_eq!(seen, (Some(1), Some(0)));
 }
 
 #[test]

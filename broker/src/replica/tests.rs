@@ -342,3 +342,18 @@ fn a_leader_finds_where_a_follower_parted() {
     assert_eq!(parts(1, 4), Ok(Some((0, 3))), "epoch 1 is not known here");
     assert_eq!(parts(NO_EPOCH, 0), Ok(None), "an empty log cannot part");
 }
+
+/// `Partition.makeLeader` forgets what followers told only where `isNewLeader`, and a broker that applies
+/// two elections in one batch of metadata, away from it and back, was leader all along. So its
+/// high watermark may pass records that a follower has cut off in between: a hole in Kafka, which the
+/// plans that are drawn here keep away from.
+#[test]
+fn a_leader_that_never_heard_of_the_leadership_in_between_goes_on_with_what_followers_told_it() {
+    let mut play = Play::new();
+    play.lead(0, &[1, 2, 3]);
+    play.append(5);
+    play.fetch(3, 5).unwrap();
+    play.lead(2, &[1, 2, 3]);
+    play.fetch(2, 5).unwrap();
+    assert_eq!(play.high_watermark(), 5, "and broker 3 has not fetched since");
+}
