@@ -5,6 +5,7 @@
 //! - [`bugs`] the table of the bug bench
 //! - [`json`] `report.json`, the source of truth
 //! - [`junit`] a test case a cell
+//! - [`price`] what each configuration costs
 //! - [`shrunk`] what went from a failure, and what is left: what `shrink` prints
 //! - [`story`] one run in words: what `replay` prints
 //! - [`summary`] one sentence: what was kept, what was lost, and when
@@ -16,6 +17,7 @@ pub mod cell;
 pub mod json;
 pub mod junit;
 mod matrix;
+pub mod price;
 pub mod shrunk;
 pub mod story;
 pub mod summary;

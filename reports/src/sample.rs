@@ -51,6 +51,7 @@ pub fn kept(row: &str, faults: &str) -> Cell {
             p50: 900,
             max: 4_000,
         },
+        price: None,
         ack_ms: AckQuantiles {
             p50: 2.5,
             p99: 11.0,

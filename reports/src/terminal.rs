@@ -1,6 +1,7 @@
 //! What `run` and `check` print: broken cells first, then the loss matrix, and below it all that is
 //! needed to read it and to see a loss happen again.
 
+use crate::price;
 use crate::text::{count, counted, labelled, listed};
 use crate::{cell, matrix, summary};
 use everyack_scenarios::report::{Cell, CellVerdict, Report};
@@ -39,6 +40,7 @@ pub fn render(report: &Report, style: Style) -> String {
         legend(report, style),
         witnesses(report, style),
         paired(report, style),
+        price::render(report, style.width),
         warnings(report, style),
         labelled("", &summary::sentence(report), style.width),
     ];

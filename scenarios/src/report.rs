@@ -152,6 +152,9 @@ pub struct Cell {
     pub unavailable_ms: Quantiles,
     /// Acknowledgement latency, modelled.
     pub ack_ms: AckQuantiles,
+    /// What the configuration costs when nothing goes wrong; `null` where no run told.
+    #[serde(default)]
+    pub price: Option<Price>,
     /// Runs that show it.
     pub witnesses: Vec<Witness>,
 }
@@ -188,6 +191,16 @@ pub struct Twin {
 pub struct Quantiles {
     pub p50: u64,
     pub max: u64,
+}
+
+/// The price of a configuration without a fault, modelled.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    /// Acknowledgement latency at the suite's pace.
+    pub ack_ms: AckQuantiles,
+    /// Messages acknowledged a second where the producers send all at once; `null` with acks=0, which
+    /// waits for nothing.
+    pub messages_per_s: Option<f64>,
 }
 
 /// Median and 99th percentile in milliseconds.

@@ -166,14 +166,9 @@ impl ReplicaManager {
                     continue;
                 };
                 let partition = &mut replica.partition;
-                if let Err(error) = read_partition(
-                    partition,
-                    ask,
-                    request,
-                    (budget, first),
-                    read,
-                    env.disk,
-                ) {
+                if let Err(error) =
+                    read_partition(partition, ask, request, (budget, first), read, env.disk)
+                {
                     if error == ErrorCode::KafkaStorageError {
                         self.log_directory_failed(DiskError::Io, env);
                     }

@@ -355,5 +355,9 @@ fn a_leader_that_never_heard_of_the_leadership_in_between_goes_on_with_what_foll
     play.fetch(3, 5).unwrap();
     play.lead(2, &[1, 2, 3]);
     play.fetch(2, 5).unwrap();
-    assert_eq!(play.high_watermark(), 5, "and broker 3 has not fetched since");
+    assert_eq!(
+        play.high_watermark(),
+        5,
+        "and broker 3 has not fetched since"
+    );
 }

@@ -12,6 +12,7 @@
 //! Not here yet: witnesses kept with a suite from campaign to campaign.
 
 mod filter;
+mod price;
 mod saved;
 mod seeds;
 pub mod statistics;
@@ -132,7 +133,8 @@ pub fn run_suite(
     campaign.canonical();
     campaign.batch();
     campaign.search();
-    Ok(campaign.finish(canary, started))
+    let prices = campaign.prices();
+    Ok(campaign.finish(canary, prices, started))
 }
 
 /// The cells that the command line leaves.
@@ -345,7 +347,12 @@ impl Running<'_> {
         !interrupted && (options.strict || (self.suite.bundled && own_seeds && whole))
     }
 
-    fn finish(self, canary: Option<report::Canary>, started: Duration) -> Campaign {
+    fn finish(
+        self,
+        canary: Option<report::Canary>,
+        prices: Vec<Option<report::Price>>,
+        started: Duration,
+    ) -> Campaign {
         let elapsed = || ((self.host.clock)().saturating_sub(started)).as_secs_f64();
         let running = elapsed();
         let tallies: Vec<Tally> = self
@@ -360,15 +367,18 @@ impl Running<'_> {
             .cells
             .iter()
             .zip(&tallies)
-            .zip(&saved)
-            .map(|((cell, tally), saved)| {
+            .zip(saved.iter().zip(prices))
+            .map(|((cell, tally), (saved, price))| {
                 let witness = |saved: &Saved| saved.witness(&self.options.out);
                 let witnesses = saved.iter().map(witness).collect();
                 let judging = Judging {
                     demanded,
                     tolerated: self.suite.tolerate.contains(&cell.family),
                 };
-                cell_of(cell, tally, judging, self.seeds(), witnesses)
+                Cell {
+                    price,
+                    ..cell_of(cell, tally, judging, self.seeds(), witnesses)
+                }
             })
             .collect();
         link_twins(&mut cells);
@@ -538,6 +548,7 @@ fn cell_of(
         losses_by_mechanism: tally.losses_by_mechanism.clone(),
         unavailable_ms: tally.unavailable.quantiles(),
         ack_ms: tally.ack.ack_quantiles(),
+        price: None,
         witnesses,
     }
 }

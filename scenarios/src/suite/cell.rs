@@ -60,6 +60,11 @@ impl CellPlan {
         &self.applications.consumer
     }
 
+    /// Names the configuration: cells of one row that differ in the family alone share it.
+    pub fn configuration(&self) -> &str {
+        self.id.rsplit_once('/').map_or(&self.id, |(name, _)| name)
+    }
+
     /// The cluster.
     pub fn topology(&self) -> &Topology {
         &self.topology

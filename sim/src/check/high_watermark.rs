@@ -90,9 +90,7 @@ mod tests {
             logs.see(*node, fact, |_| P.topic);
             matching.check(*node, fact, &logs);
             isr.check(*node, fact, &logs, &matching);
-            check
-                .check(*node, fact, &logs, &matching, &isr)
-                .is_some()
+            check.check(*node, fact, &logs, &matching, &isr).is_some()
         });
         broken.count()
     }

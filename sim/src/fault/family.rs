@@ -400,7 +400,9 @@ impl Family {
             | Family::LastIsrPowerLoss => Exposure::AppendedUnsynced,
             Family::ConsumerCrash | Family::ProcessingException => Exposure::DeliveredUncommitted,
             Family::LateStart => Exposure::AckedBeforeStart,
-            Family::MixedRestart | Family::LateMessages | Family::Random => Exposure::AnyOfItsFaults,
+            Family::MixedRestart | Family::LateMessages | Family::Random => {
+                Exposure::AnyOfItsFaults
+            }
         }
     }
 }

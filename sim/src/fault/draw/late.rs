@@ -20,7 +20,7 @@ const APPLIED_MS: u64 = 5;
 impl Drawing<'_> {
     pub(super) fn late_messages(&mut self, when: When) {
         match self.stream.below(12) {
-            0..=4 => self.to_and_fro(when),
+            0..=4 => self.moved_to_and_fro(when),
             5..=8 => self.returns(when),
             9 => self.returns_between_moves(when),
             10 => self.proposal_outlives_a_disk(when),
@@ -92,7 +92,7 @@ impl Drawing<'_> {
 
     /// One follower copies late, so that the other is ahead of it when it is elected. The other hears
     /// late of that, or copies late from then on. Then the first leader leads again, or the other one.
-    fn to_and_fro(&mut self, when: When) {
+    fn moved_to_and_fro(&mut self, when: When) {
         let (slow, other) = self.two_followers();
         let first = self.faults.len();
         let slow_us = self.late_us();
@@ -190,7 +190,13 @@ impl Drawing<'_> {
         let copies = |extra_us| What::SlowCopies { extra_us };
         // It asks the next leader at once.
         let lasts_ms = if leaps { 1_000 } else { 0 };
-        self.until(before.clone(), copies(returning_us), returning, lasts_ms, last);
+        self.until(
+            before.clone(),
+            copies(returning_us),
+            returning,
+            lasts_ms,
+            last,
+        );
         if leaps {
             let by_ms = self.stream.range(lag_ms * 2, lag_ms * 20) as i64;
             let when = self.once(hold, Trigger::IsrProposed, 100);

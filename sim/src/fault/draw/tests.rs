@@ -386,7 +386,10 @@ fn an_index_of_another_fault_points_backwards() {
 fn late_messages_never_make_a_broker_miss_that_it_led_and_lost_the_leadership() {
     // Kafka would go on with what the followers told its former leadership.
     for plan in plans(Family::LateMessages) {
-        let moves = plan.faults.iter().filter(|f| f.what == What::GiveLeadership);
+        let moves = plan
+            .faults
+            .iter()
+            .filter(|f| f.what == What::GiveLeadership);
         let leaders: Vec<Whom> = moves.map(|f| f.whom).collect();
         for late in plan.faults.iter().filter(|f| is_late_metadata(f)) {
             assert_ne!(late.whom, Whom::ReplicaOf(0, 0), "{plan:?}");
