@@ -20,6 +20,8 @@ Examples:
                  --consumer consumer.properties
   everyack replay everyack-out/failures/<id>.json
   everyack shrink everyack-out/failures/<id>.json
+  everyack run --shard 2/4 --out shards/2         one of four parts, on four machines
+  everyack report shards/*                        all four merged: what one run gives
   everyack list mechanisms
 
 Exit status: 0 as promised, 1 a promise broken, 2 the input is wrong, 3 the testbed failed,
@@ -46,6 +48,16 @@ Examples:
   everyack replay everyack-out/failures/<id>.json.shrunk.json
 
 Exit status: 0 it still fails in the same way, 1 it does not fail at all, 2 the input is wrong.";
+const REPORT_HELP: &str = "\
+Examples:
+  everyack run guide --shard 1/4 --out shards/1    on four machines, 1/4 to 4/4
+  everyack report shards/* --out everyack-out      what one run gives
+  everyack report nightly                          render one result again, into everyack-out
+
+Each DIR has the report.json and the failures/ of a run, a check or a report. They must be of one
+suite, version, commit, seed base and number of seeds, and no two may hold the same cell. Witnesses
+and required marks of a bundled suite are judged once all of its cells are there, as `run` judges
+them whole. Nothing is run; the exit status is that of `run` over the merged cells.";
 
 /// Deterministic simulation testing of Kafka's delivery promises: is every acknowledged message
 /// eventually consumed?
@@ -70,7 +82,7 @@ impl Arguments {
                 output::print(&error.to_string()).map(|()| Status::AsPromised)
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::Input(
-                "no command; allowed are run, check, replay, shrink, bench-bugs and list: see everyack --help"
+                "no command; allowed are run, check, replay, shrink, report, bench-bugs and list: see everyack --help"
                     .to_string(),
             )),
             _ => Err(Error::Input(one_line(&error.to_string()))),
@@ -110,6 +122,8 @@ pub enum Command {
     Shrink(ShrinkArguments),
     /// Plant each known bug and count the runs until a suite finds it
     BenchBugs(BenchBugsArguments),
+    /// Merge the results of several runs or shards, and render them again
+    Report(ReportArguments),
     /// List what can be named on the command line and in suites
     List(ListArguments),
     /// Print the trace hash of each seed of a suite's first cell: the determinism gate compares
@@ -267,6 +281,24 @@ pub struct BenchBugsArguments {
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub quiet: bool,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_HELP)]
+pub struct ReportArguments {
+    /// Directories with the report.json and the failures/ of a run, a check or a report
+    #[arg(required = true, value_name = "DIR")]
+    pub directories: Vec<PathBuf>,
+    /// Directory for what they give together: report.json, junit.xml and failures/
+    #[arg(long, value_name = "DIR", default_value = "everyack-out")]
+    pub out: PathBuf,
+    /// What goes to stdout
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Demand witnesses, exposure and required marks even of a part
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub strict: bool,
 }
 
 /// `list`.
@@ -497,6 +529,21 @@ mod tests {
             (Format::Json, Some(Bug::SkipFlush))
         );
         assert!(campaign.strict && campaign.quiet);
+    }
+
+    #[test]
+    fn report_takes_one_directory_or_more() {
+        let line = "everyack report a b --out c --format json --strict";
+        let Command::Report(report) = parse(line).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(report.directories, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(
+            (report.out, report.format),
+            (PathBuf::from("c"), Format::Json)
+        );
+        assert!(report.strict);
+        assert!(parse("everyack report").is_err());
     }
 
     #[test]

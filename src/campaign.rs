@@ -1,5 +1,5 @@
 //! A campaign, as `run` and `check` share it: from the flags to the runner, and from what came out
-//! to the files, the terminal and the exit status.
+//! to the files, the terminal and the exit status, which `report` shares too.
 
 use crate::args::{CampaignArguments, Format, SeedBase, Wire};
 use crate::exit::{Error, Status};
@@ -9,6 +9,7 @@ use crate::progress::Progress;
 use crate::seed_base;
 use everyack_reports::{json, junit, terminal};
 use everyack_scenarios::failure::Build;
+use everyack_scenarios::report::Report;
 use everyack_scenarios::runner::{self, Campaign, Exit, Filter, Host, Options, run_suite};
 use everyack_scenarios::suite::Suite;
 use std::io::IsTerminal;
@@ -18,22 +19,39 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// runs everywhere until somebody asks for others.
 pub const SEED_BASE: u64 = u64::from_be_bytes(*b"everyack");
 
-/// Runs a suite and tells what came out.
-pub fn judge(suite: &Suite, arguments: &CampaignArguments) -> Result<Status, Error> {
-    let options = options(arguments)?;
+/// Runs a suite and tells what came out. `command` is what was typed, without the flags for how much
+/// and where.
+pub fn judge(
+    suite: &Suite,
+    command: String,
+    arguments: &CampaignArguments,
+) -> Result<Status, Error> {
+    let options = options(command, arguments)?;
     let stop = interrupt::on_interrupt()?;
     let output = Output::create(&arguments.out)?;
     let campaign = run(suite, &options, &stop, arguments.quiet)?;
-    write(&output, suite, &options, &campaign)?;
+    for saved in &campaign.saved {
+        output.write(&saved.file(), &json::failure(&saved.failure))?;
+        if let Some(shrunk) = &saved.shrunk {
+            output.write(&saved.shrunk_file(), &json::failure(&shrunk.failure))?;
+        }
+    }
     if campaign.exit == Exit::Interrupted {
         eprintln!("everyack: interrupted: this covers the runs that had finished");
     }
-    let text = match arguments.format {
-        Format::Json => json::render(&campaign.report),
-        Format::Text => terminal::render(&campaign.report, style()),
-    };
-    output::print(&text)?;
+    publish(&output, &campaign.report, arguments.format)?;
     Ok(status(campaign.exit))
+}
+
+/// Writes everything that scripts read, and then prints: a reader that goes away, or a failure of the
+/// printing, takes nothing with it.
+pub fn publish(output: &Output, report: &Report, format: Format) -> Result<(), Error> {
+    output.write("report.json", &json::render(report))?;
+    output.write("junit.xml", &junit::render(report, report.demanded()))?;
+    output::print(&match format {
+        Format::Json => json::render(report),
+        Format::Text => terminal::render(report, style()),
+    })
 }
 
 fn run(
@@ -59,36 +77,10 @@ fn run(
     campaign.map_err(|error| Error::Input(error.to_string()))
 }
 
-/// Everything that scripts read, before anything is printed: a reader that goes away, or a failure
-/// of the printing, takes nothing with it.
-fn write(
-    output: &Output,
-    suite: &Suite,
-    options: &Options,
-    campaign: &Campaign,
-) -> Result<(), Error> {
-    for saved in &campaign.saved {
-        output.write(&saved.file(), &json::failure(&saved.failure))?;
-        if let Some(shrunk) = &saved.shrunk {
-            output.write(&saved.shrunk_file(), &json::failure(&shrunk.failure))?;
-        }
-    }
-    output.write("report.json", &json::render(&campaign.report))?;
-    let junit = junit::render(&campaign.report, demanding(suite, options));
-    output.write("junit.xml", &junit)
-}
-
-/// Witnesses, exposure and marks are demanded: of a bundled suite, whole and at its own seeds per
-/// cell, and where `--strict` says so. The runner's exit status follows the same rule.
-fn demanding(suite: &Suite, options: &Options) -> bool {
-    let own_seeds = options.seeds.is_none_or(|seeds| seeds == suite.seeds);
-    let whole = options.filter.is_empty() && options.shard.is_none() && options.budget.is_none();
-    options.strict || (suite.bundled && own_seeds && whole)
-}
-
-fn options(arguments: &CampaignArguments) -> Result<Options, Error> {
+fn options(command: String, arguments: &CampaignArguments) -> Result<Options, Error> {
     let filter = arguments.filter.as_deref().unwrap_or_default();
     Ok(Options {
+        command,
         seeds: arguments.seeds,
         budget: arguments.budget,
         seed_base: seed_base::resolve(arguments.seed_base.unwrap_or(SeedBase::Number(SEED_BASE)))?,
@@ -133,7 +125,8 @@ fn style() -> terminal::Style {
     }
 }
 
-fn status(exit: Exit) -> Status {
+/// The exit status of what the runner found.
+pub fn status(exit: Exit) -> Status {
     match exit {
         Exit::AsPromised => Status::AsPromised,
         Exit::Broken => Status::Broken,

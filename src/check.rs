@@ -4,6 +4,7 @@ use crate::args::CheckArguments;
 use crate::campaign;
 use crate::exit::{Error, Status};
 use crate::input::{self, Files};
+use everyack_scenarios::report::shell_word;
 use everyack_scenarios::suite::{CheckInput, Tolerate, check_suite};
 use everyack_sim::fault::Family;
 
@@ -29,7 +30,30 @@ pub fn check(arguments: &CheckArguments) -> Result<Status, Error> {
     };
     let mut suite = check_suite(&input).map_err(|error| Error::Input(error.to_string()))?;
     suite.warnings.splice(0..0, warnings);
-    campaign::judge(&suite, &arguments.campaign)
+    campaign::judge(&suite, command(arguments), &arguments.campaign)
+}
+
+/// What was asked for, to ask it again.
+fn command(arguments: &CheckArguments) -> String {
+    let mut words = vec!["everyack check".to_string()];
+    let mut add = |flag: &str, value: String| words.push(format!("{flag} {}", shell_word(&value)));
+    let files = [
+        ("--server", Some(&arguments.server)),
+        ("--topic", arguments.topic.as_ref()),
+        ("--producer", arguments.producer.as_ref()),
+        ("--consumer", arguments.consumer.as_ref()),
+    ];
+    for (flag, file) in files {
+        if let Some(file) = file {
+            add(flag, file.display().to_string());
+        }
+    }
+    if let Some(faults) = &arguments.faults {
+        add("--faults", faults.clone());
+    }
+    add("--brokers", arguments.brokers.to_string());
+    add("--tolerate", arguments.tolerate.clone());
+    words.join(" ")
 }
 
 /// Reads `--faults a,b`.

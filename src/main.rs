@@ -2,9 +2,11 @@
 //!
 //! - [`args`] the grammar; [`exit`] how a command ends; [`shield`] no panic reaches the user
 //! - [`run`] a suite; [`check`] one's own configuration; both are a [`campaign`]
-//! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`bench_bugs`] planted bugs; [`list`] what can be named; [`trace_hashes`] for the determinism gate
-//! - [`input`] what is read; [`output`] where results go; [`progress`] what is told meanwhile;
-//!   [`interrupt`] SIGINT; [`seed_base`] seeds from a commit
+//! - [`report`] what several of them found, merged and rendered again
+//! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`bench_bugs`] planted bugs;
+//!   [`list`] what can be named; [`trace_hashes`] for the determinism gate
+//! - [`input`] what is read; [`output`] where results go; [`progress`] what is told meanwhile; [`interrupt`] SIGINT;
+//!   [`seed_base`] seeds from a commit
 
 mod args;
 mod bench_bugs;
@@ -17,6 +19,7 @@ mod list;
 mod output;
 mod progress;
 mod replay;
+mod report;
 mod run;
 mod seed_base;
 mod shield;
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Shrink(arguments) => shrink::shrink(arguments),
         Command::BenchBugs(arguments) => bench_bugs::bench_bugs(arguments),
+        Command::Report(arguments) => report::report(arguments),
         Command::List(arguments) => list::list(arguments),
         Command::TraceHashes(arguments) => trace_hashes::trace_hashes(arguments),
     });

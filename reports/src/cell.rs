@@ -111,13 +111,20 @@ pub fn verdicts(cell: &Cell) -> String {
 pub fn rate(cell: &Cell) -> Option<String> {
     let rate = cell.loss_rate?;
     let bound = cell.loss_rate_upper_95?;
+    let exposed = cell.batch.exposed;
     Some(format!(
         "{} of {} exposed adversarial plans lose ({:.1} %, 95 % bound {:.1} %)",
-        count(cell.batch.runs_with_loss),
-        count(cell.batch.exposed),
+        count(lossy_exposed(rate, exposed)),
+        count(exposed),
         rate * 100.0,
         bound * 100.0,
     ))
+}
+
+/// How many of the exposed plans lost: the rate is a share of them, and a loss elsewhere is no part of
+/// it.
+pub fn lossy_exposed(rate: f64, exposed: u64) -> u64 {
+    (rate * exposed as f64).round() as u64
 }
 
 /// Whether two cells stand in one row of the matrix: everything but the family is the same.
@@ -126,6 +133,50 @@ pub fn same_row(a: &Cell, b: &Cell) -> bool {
         && a.config == b.config
         && a.application == b.application
         && a.topology == b.topology
+}
+
+/// Cells by row of the matrix, both in the order of the report.
+pub fn rows(cells: &[Cell]) -> Vec<Vec<&Cell>> {
+    let mut rows: Vec<Vec<&Cell>> = Vec::new();
+    for cell in cells {
+        match rows.iter_mut().find(|row| same_row(row[0], cell)) {
+            Some(row) => row.push(cell),
+            None => rows.push(vec![cell]),
+        }
+    }
+    rows
+}
+
+/// Fault families, in the order in which they occur.
+pub fn families(cells: &[Cell]) -> Vec<&str> {
+    let mut families: Vec<&str> = Vec::new();
+    for cell in cells {
+        if !families.contains(&cell.faults.as_str()) {
+            families.push(&cell.faults);
+        }
+    }
+    families
+}
+
+/// Every mechanism that a cell expects or has seen, in the order of the catalogue.
+pub fn mechanisms(cells: &[Cell]) -> Vec<Mechanism> {
+    let occurs = |mechanism: &Mechanism| {
+        cells
+            .iter()
+            .any(|cell| cell.mechanisms.contains(mechanism) || seen(cell).contains(&mechanism.id()))
+    };
+    Mechanism::ALL.into_iter().filter(occurs).collect()
+}
+
+/// What is wrong with a cell, in a word, where something is: it is broken, the testbed owes its
+/// witness, or the testbed failed in it.
+pub fn alarm(cell: &Cell) -> Option<&'static str> {
+    match cell.verdict {
+        CellVerdict::Broken => Some("BROKEN"),
+        CellVerdict::NoWitness => Some("NO WITNESS"),
+        _ if testbed_failed(cell) => Some("TESTBED FAILED"),
+        _ => None,
+    }
 }
 
 /// The row's name, and, where several configurations share it, what tells this one from the others.

@@ -101,12 +101,7 @@ struct Row<'a> {
 /// The tables, each at most `width` characters wide, with an empty line between them.
 pub fn render(cells: &[Cell], width: usize, colour: bool) -> String {
     let rows = rows(cells);
-    let mut families: Vec<&str> = Vec::new();
-    for cell in cells {
-        if !families.contains(&cell.faults.as_str()) {
-            families.push(&cell.faults);
-        }
-    }
+    let families = cell::families(cells);
     let label_width = rows
         .iter()
         .flat_map(|row| &row.label)
@@ -154,20 +149,13 @@ fn family_width(family: &str, cells: &[Cell]) -> usize {
 }
 
 fn rows(cells: &[Cell]) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row> = Vec::new();
-    for cell in cells {
-        match rows
-            .iter_mut()
-            .find(|row| cell::same_row(row.cells[0], cell))
-        {
-            Some(row) => row.cells.push(cell),
-            None => rows.push(Row {
-                label: label(cell, cells),
-                cells: vec![cell],
-            }),
-        }
-    }
-    rows
+    cell::rows(cells)
+        .into_iter()
+        .map(|row| Row {
+            label: label(row[0], cells),
+            cells: row,
+        })
+        .collect()
 }
 
 fn label(cell: &Cell, cells: &[Cell]) -> Vec<String> {

@@ -56,6 +56,7 @@ pub fn kept(row: &str, faults: &str) -> Cell {
             p50: 2.5,
             p99: 11.0,
         },
+        acked_per_s: 21.4,
         witnesses: vec![],
     }
 }
@@ -109,6 +110,21 @@ pub fn report(cells: Vec<Cell>) -> Report {
         commit: "abc1234".to_string(),
         suite: "sample".to_string(),
         seed_base: "0x2a".to_string(),
+        asked: Asked {
+            command: "everyack run sample".to_string(),
+            fingerprint: "0x1".to_string(),
+            bundled: true,
+            seeds: 200,
+            own_seeds: true,
+            budget_s: None,
+            shrink_budget_s: 5.0,
+            bug: None,
+            wire: "sampled".to_string(),
+            strict: false,
+            interrupted: false,
+            suite_cells: cells.len(),
+            parts: vec![],
+        },
         wall_s: 61.5,
         jobs: 2,
         throughput: Throughput {
@@ -134,8 +150,23 @@ pub fn report(cells: Vec<Cell>) -> Report {
             seeds: 3,
         }),
         warnings: vec!["log.flush.interval.ms=1000 does nothing by itself".to_string()],
+        rows: claims(&cells),
         cells,
     }
+}
+
+/// A claim for each row that has cells.
+fn claims(cells: &[Cell]) -> Vec<RowClaim> {
+    let mut rows: Vec<RowClaim> = Vec::new();
+    for cell in cells {
+        if rows.iter().all(|row| row.name != cell.row) {
+            rows.push(RowClaim {
+                name: cell.row.clone(),
+                claim: format!("what {} promises", cell.row),
+            });
+        }
+    }
+    rows
 }
 
 /// A report with one cell of every kind, under more families than fit beside each other.

@@ -139,7 +139,12 @@ fn events(story: &[StoryLine], width: usize) -> String {
 
 /// Simulated seconds to the microsecond, right-aligned: `   12.345678 s`.
 fn time(at_us: u64) -> String {
-    format!("{:>5}.{:06} s", at_us / 1_000_000, at_us % 1_000_000)
+    format!("{:>12} s", seconds(at_us))
+}
+
+/// Simulated seconds to the microsecond: `12.345678`.
+pub(crate) fn seconds(at_us: u64) -> String {
+    format!("{}.{:06}", at_us / 1_000_000, at_us % 1_000_000)
 }
 
 fn faults(spec: &RunSpec, result: &RunResult, width: usize) -> String {
@@ -162,15 +167,8 @@ fn faults(spec: &RunSpec, result: &RunResult, width: usize) -> String {
 }
 
 fn losses(losses: &[Loss], width: usize) -> String {
-    let mut kinds: BTreeMap<(LossVerdict, Option<Mechanism>), Vec<&Loss>> = BTreeMap::new();
-    for loss in losses {
-        kinds
-            .entry((loss.verdict, loss.mechanism))
-            .or_default()
-            .push(loss);
-    }
     let mut out = String::new();
-    for ((verdict, mechanism), losses) in kinds {
+    for ((verdict, mechanism), losses) in by_kind(losses) {
         let (id, why) = match mechanism {
             Some(mechanism) => {
                 let why = format!("{} [{}]", mechanism.sentence(), mechanism.source());
@@ -197,7 +195,18 @@ fn losses(losses: &[Loss], width: usize) -> String {
     out
 }
 
-fn loss_line(loss: &Loss) -> String {
+/// Losses by how and why, in that order.
+pub(crate) fn by_kind(losses: &[Loss]) -> BTreeMap<(LossVerdict, Option<Mechanism>), Vec<&Loss>> {
+    let mut kinds: BTreeMap<_, Vec<&Loss>> = BTreeMap::new();
+    for loss in losses {
+        let kind = (loss.verdict, loss.mechanism);
+        kinds.entry(kind).or_default().push(loss);
+    }
+    kinds
+}
+
+/// Which message, and what its producer was told.
+pub(crate) fn loss_line(loss: &Loss) -> String {
     let told = match loss.offset {
         -1 => "acknowledged without an offset".to_string(),
         offset => format!("acknowledged at offset {offset}"),
@@ -269,7 +278,8 @@ fn broken_by_verdict(messages: &MessageCounts) -> String {
         .join(", ")
 }
 
-fn verdict_name(verdict: LossVerdict) -> &'static str {
+/// The verdict as tables have it.
+pub(crate) fn verdict_name(verdict: LossVerdict) -> &'static str {
     match verdict {
         LossVerdict::Lost => "LOST",
         LossVerdict::LostOnDisk => "LOST-ON-DISK",

@@ -38,6 +38,11 @@ pub fn campaign(report: &Report) -> String {
             parts.push(format!("{} {words}", n(verdict)));
         }
     }
+    let unreached = unreached(report).len() as u64;
+    if unreached > 0 {
+        let marks = counted(unreached, "required mark");
+        parts.push(format!("{marks} never reached"));
+    }
     let as_promised =
         format!("{kept} kept every acknowledged message, {lost} lost some as theory says");
     let failed = report
@@ -59,6 +64,16 @@ pub fn campaign(report: &Report) -> String {
         true => format!("As promised: of {cells}, {as_promised}."),
         false => format!("Of {cells}, {as_promised}; {}.", parts.join(", ")),
     }
+}
+
+/// Marks that are required and demanded, and that no run reached.
+pub(crate) fn unreached(report: &Report) -> Vec<&str> {
+    let demanded = report.demanded();
+    let marks = report.marks.iter();
+    marks
+        .filter(|mark| demanded && mark.required && mark.runs == 0)
+        .map(|mark| mark.name.as_str())
+        .collect()
 }
 
 /// The verdict of `check`: what the given configuration keeps and loses, and when.
@@ -174,10 +189,15 @@ mod tests {
 
     #[test]
     fn a_clean_campaign_says_as_promised() {
-        let report = sample::report(vec![
+        let mut report = sample::report(vec![
             sample::kept("acks=all", "none"),
             sample::lossy("acks=1", "leader-crash", &[Mechanism::P04], 2),
         ]);
+        assert!(
+            campaign(&report).ends_with("; 1 required mark never reached."),
+            "unclean-election was not"
+        );
+        report.marks.clear();
         assert_eq!(
             campaign(&report),
             "As promised: of 2 cells, 1 kept every acknowledged message, 1 lost some as theory says."

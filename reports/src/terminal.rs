@@ -4,8 +4,7 @@
 use crate::price;
 use crate::text::{count, counted, labelled, listed};
 use crate::{cell, matrix, summary};
-use everyack_scenarios::report::{Cell, CellVerdict, Report};
-use everyack_sim::mechanism::Mechanism;
+use everyack_scenarios::report::{CellVerdict, Report};
 
 /// Width that the output keeps, in characters, unless the terminal is known to be narrower.
 pub const WIDTH: usize = 100;
@@ -80,11 +79,8 @@ fn head(report: &Report) -> String {
 fn broken(report: &Report, style: Style) -> String {
     let mut out = String::new();
     for cell in &report.cells {
-        let word = match cell.verdict {
-            CellVerdict::Broken => "BROKEN",
-            CellVerdict::NoWitness => "NO WITNESS",
-            _ if cell::testbed_failed(cell) => "TESTBED FAILED",
-            _ => continue,
+        let Some(word) = cell::alarm(cell) else {
+            continue;
         };
         let word = format!("{} ", paint(word, "1;31", style.colour));
         out += &labelled(&word, &cell::place(cell, &report.cells), style.width);
@@ -118,7 +114,7 @@ fn legend(report: &Report, style: Style) -> String {
     for (word, means) in matrix::legend(&report.cells) {
         out += &labelled(&format!("  {word:<17}"), means, style.width);
     }
-    let mechanisms = mechanisms(&report.cells);
+    let mechanisms = cell::mechanisms(&report.cells);
     if !mechanisms.is_empty() {
         out += "\nHow messages are lost\n";
     }
@@ -134,22 +130,11 @@ fn legend(report: &Report, style: Style) -> String {
     out
 }
 
-/// Every mechanism that a cell expects or has seen, in the order of the catalogue.
-fn mechanisms(cells: &[Cell]) -> Vec<Mechanism> {
-    let occurs = |mechanism: &Mechanism| {
-        cells.iter().any(|cell| {
-            cell.mechanisms.contains(mechanism) || cell::seen(cell).contains(&mechanism.id())
-        })
-    };
-    Mechanism::ALL.into_iter().filter(occurs).collect()
-}
-
 /// Cells that lost as expected: rate and the commands that show it again.
 fn witnesses(report: &Report, style: Style) -> String {
     let mut out = String::new();
     for cell in &report.cells {
-        let explained = matches!(cell.verdict, CellVerdict::Broken | CellVerdict::NoWitness);
-        if explained || cell::testbed_failed(cell) || cell.witnesses.is_empty() {
+        if cell::alarm(cell).is_some() || cell.witnesses.is_empty() {
             continue;
         }
         out += &labelled("  ", &cell::place(cell, &report.cells), style.width);
@@ -237,6 +222,7 @@ mod tests {
     use super::*;
     use crate::sample;
     use crate::text::visible_width;
+    use everyack_sim::mechanism::Mechanism;
 
     const COLOURED: Style = Style {
         width: WIDTH,
@@ -244,7 +230,7 @@ mod tests {
     };
 
     #[test]
-    fn no_line_is_wider_than_asked_with_or_without_colour() {
+    fn no_line_but_a_command_is_wider_than_asked_with_or_without_colour() {
         let report = sample::every_kind();
         for style in [
             Style::default(),
@@ -258,6 +244,8 @@ mod tests {
             let wide: Vec<&str> = out
                 .lines()
                 .filter(|line| visible_width(line) > style.width)
+                // A command stands on one line, to be copied.
+                .filter(|line| !line.contains("everyack replay "))
                 .collect();
             assert!(wide.is_empty(), "{wide:#?}");
         }

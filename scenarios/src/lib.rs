@@ -2,6 +2,7 @@
 //!
 //! - [`bug_bench`] how many runs it takes until a planted bug is found
 //! - [`failure`] saved runs with the verdict that they showed
+//! - [`merge`](mod@merge) several reports of one suite into the report that one run gives
 //! - [`model`] the guarantee model: what a configuration promises under a fault family
 //! - [`plans`] canonical plans: one for each mechanism that the model names
 //! - [`properties`] Java `.properties` text, and what is to be said of it
@@ -12,6 +13,7 @@
 
 pub mod bug_bench;
 pub mod failure;
+pub mod merge;
 pub mod model;
 pub mod plans;
 pub mod properties;

@@ -1,5 +1,6 @@
 //! The machine-readable outcome of a campaign: `report.json`, field by field.
 
+use crate::failure::TESTBED;
 use everyack_sim::mechanism::Mechanism;
 use everyack_sim::result::MessageCounts;
 use serde::{Deserialize, Serialize};
@@ -16,9 +17,11 @@ pub struct Report {
     pub suite: String,
     /// Base of the seeds, as `0x...`.
     pub seed_base: String,
-    /// Wall-clock seconds.
+    /// What was asked for.
+    pub asked: Asked,
+    /// Wall-clock seconds; of several reports merged, their sum.
     pub wall_s: f64,
-    /// Parallel jobs.
+    /// Parallel jobs; of several reports merged, the most.
     pub jobs: usize,
     /// How fast.
     pub throughput: Throughput,
@@ -28,8 +31,78 @@ pub struct Report {
     pub canary: Option<Canary>,
     /// Warnings about the input, one line each.
     pub warnings: Vec<String>,
+    /// Every row of the suite, with or without cells here, in its order.
+    pub rows: Vec<RowClaim>,
     /// One entry a cell, in the order of the suite.
     pub cells: Vec<Cell>,
+}
+
+impl Report {
+    /// Whether witnesses, exposure and required marks are demanded: of a bundled suite, whole and at
+    /// its own seeds per cell, and wherever `--strict` says so; never of an interrupted campaign.
+    pub fn demanded(&self) -> bool {
+        let asked = &self.asked;
+        let whole = asked.parts.is_empty() && asked.budget_s.is_none();
+        !asked.interrupted && (asked.strict || (asked.bundled && asked.own_seeds && whole))
+    }
+
+    /// Whether some run was not judged: it hit a limit or panicked, and was saved.
+    pub fn testbed_failed(&self) -> bool {
+        let mut witnesses = self.cells.iter().flat_map(|cell| &cell.witnesses);
+        witnesses.any(|witness| witness.mechanism == TESTBED)
+    }
+}
+
+/// What was asked for: all that decides, beside suite and seed base, what was run and how strictly it
+/// is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The command without its flags for how much and where: `everyack run guide`.
+    pub command: String,
+    /// Of everything in the suite that a run depends on, as `0x...`: a suite that was edited has
+    /// another one, whatever its name.
+    pub fingerprint: String,
+    /// Whether the suite is a bundled one.
+    pub bundled: bool,
+    /// Drawn plans a cell.
+    pub seeds: u64,
+    /// Whether that is the suite's own number.
+    pub own_seeds: bool,
+    /// Time to spread over the cells, instead of a count.
+    pub budget_s: Option<f64>,
+    /// Time for shrinking what is saved, at a nominal speed.
+    pub shrink_budget_s: f64,
+    /// The planted bug.
+    pub bug: Option<String>,
+    /// How requests travelled: `typed`, `bytes` or `sampled`.
+    pub wire: String,
+    /// Whether evidence was demanded whatever the suite.
+    pub strict: bool,
+    /// Whether SIGINT came before everything was run.
+    pub interrupted: bool,
+    /// Cells of the whole suite.
+    pub suite_cells: usize,
+    /// Which of them were asked for; empty where all were. Several where reports were merged that
+    /// are not the whole suite together.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a suite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// `--filter`, empty without one.
+    pub filter: String,
+    /// `--shard`, as `2/4`.
+    pub shard: Option<String>,
+}
+
+/// A row of the suite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowClaim {
+    /// Its name.
+    pub name: String,
+    /// The claim that it shows.
+    pub claim: String,
 }
 
 /// How fast a campaign was.
@@ -155,6 +228,9 @@ pub struct Cell {
     /// What the configuration costs when nothing goes wrong; `null` where no run told.
     #[serde(default)]
     pub price: Option<Price>,
+    /// Acknowledged messages per simulated second of whole runs, at the load that the suite offers;
+    /// modelled.
+    pub acked_per_s: f64,
     /// Runs that show it.
     pub witnesses: Vec<Witness>,
 }
@@ -240,4 +316,13 @@ pub struct SmallerRun {
     pub messages: u64,
     /// Nothing more goes; otherwise the budget was used up, and `everyack shrink` does it in full.
     pub minimal: bool,
+}
+
+/// A word of a command as a POSIX shell takes it: in quotes where it has to be.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }

@@ -31,6 +31,12 @@ impl Filter {
         self.0.is_empty()
     }
 
+    /// As the command line has it: `acks=all,faults=leader-crash`.
+    pub fn text(&self) -> String {
+        let terms: Vec<String> = self.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        terms.join(",")
+    }
+
     /// Whether a cell matches.
     pub fn matches(&self, cell: &CellPlan) -> bool {
         self.0.iter().all(|(key, value)| match key.as_str() {
@@ -44,7 +50,6 @@ impl Filter {
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let terms: Vec<String> = self.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        write!(f, "\"{}\"", terms.join(","))
+        write!(f, "\"{}\"", self.text())
     }
 }

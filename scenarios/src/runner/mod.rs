@@ -2,9 +2,9 @@
 //!
 //! Each cell runs its canonical plans, each with a few seeds until one shows its mechanism; then a
 //! fixed batch of drawn plans, from which rates come; then, for mechanisms still without a witness,
-//! a capped search. What is saved of them is shrunk, as far as a budget goes. What a run is follows from the seed base, the cell and its number alone
-//! ([`RunKey`]), and what runs add up to does not depend on their order ([`Tally`]), so that jobs
-//! and shards change nothing but the time.
+//! a capped search. What is saved of them is shrunk, as far as a budget goes. What a run is follows
+//! from the seed base, the cell and its number alone ([`RunKey`]), and what runs add up to does not
+//! depend on their order ([`Tally`]), so that jobs and shards change nothing but the time.
 //!
 //! Nothing here reads a clock, a file or a signal: the caller hands in a clock, a stop flag and the
 //! function that runs a spec, and writes what comes back.
@@ -23,11 +23,13 @@ pub use filter::Filter;
 pub use saved::Saved;
 pub use seeds::{RunKey, Wire};
 pub use tally::{Kept, Tally};
-pub use verdict::{Circumstances, Exit, Judging, exit, missing, verdict};
+pub use verdict::{Exit, Judging, exit, judged_again, missing, verdict};
 
 use crate::failure::Build;
 use crate::model::Application;
-use crate::report::{self, Cell, CellTopology, MarkCount, Report, Throughput, Twin, Witness};
+use crate::report::{
+    self, Asked, Cell, CellTopology, MarkCount, Part, Report, RowClaim, Throughput, Twin, Witness,
+};
 use crate::suite::{CellPlan, Load, Point, Row, Suite, SuiteError};
 use everyack_broker::bug::Bug;
 use everyack_sim::fault::Family;
@@ -47,6 +49,8 @@ pub type RunFn<'a> = &'a (dyn Fn(&RunSpec) -> RunResult + Sync);
 /// What the command line says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
+    /// The command without its flags for how much and where: `everyack run guide`.
+    pub command: String,
     /// Drawn plans a cell, instead of the suite's own number.
     pub seeds: Option<u64>,
     /// Wall-clock time to spread over the cells, instead of a count.
@@ -337,14 +341,28 @@ impl Running<'_> {
         (missing.is_empty() && tally.has_been_exposed(), missing)
     }
 
-    /// A bundled suite, whole and at its own seeds per cell; or `--strict`.
-    fn demanded(&self) -> bool {
+    fn asked(&self) -> Asked {
         let options = self.options;
-        let own_seeds = options.seeds.is_none_or(|seeds| seeds == self.suite.seeds);
-        let whole =
-            options.filter.is_empty() && options.shard.is_none() && options.budget.is_none();
-        let interrupted = self.host.stop.load(Ordering::Relaxed);
-        !interrupted && (options.strict || (self.suite.bundled && own_seeds && whole))
+        let part = Part {
+            filter: options.filter.text(),
+            shard: options.shard.map(|(shard, of)| format!("{shard}/{of}")),
+        };
+        let whole = part.filter.is_empty() && part.shard.is_none();
+        Asked {
+            command: options.command.clone(),
+            fingerprint: format!("0x{:016x}", self.suite.fingerprint()),
+            bundled: self.suite.bundled,
+            seeds: self.seeds(),
+            own_seeds: self.seeds() == self.suite.seeds,
+            budget_s: options.budget.map(|budget| rounded(budget.as_secs_f64())),
+            shrink_budget_s: rounded(options.shrink.as_secs_f64()),
+            bug: options.bug.map(|bug| bug.name().to_owned()),
+            wire: options.wire.name().to_owned(),
+            strict: options.strict,
+            interrupted: self.host.stop.load(Ordering::Relaxed),
+            suite_cells: self.suite_cells,
+            parts: if whole { Vec::new() } else { vec![part] },
+        }
     }
 
     fn finish(
@@ -361,9 +379,12 @@ impl Running<'_> {
             .map(|tally| tally.lock().expect("every thread has ended").clone())
             .collect();
         let saved = self.saved(&tallies);
-        let interrupted = self.host.stop.load(Ordering::Relaxed);
-        let demanded = self.demanded();
-        let mut cells: Vec<Cell> = self
+        let mut report = Report {
+            wall_s: rounded(elapsed()),
+            ..self.report(&tallies, canary, running)
+        };
+        let demanded = report.demanded();
+        report.cells = self
             .cells
             .iter()
             .zip(&tallies)
@@ -381,15 +402,16 @@ impl Running<'_> {
                 }
             })
             .collect();
-        link_twins(&mut cells);
-        let marks = self.marks(&tallies);
-        let circumstances = Circumstances {
-            interrupted,
-            testbed_failed: tallies.iter().any(|tally| tally.testbed_runs > 0),
-            canary_missed: canary.as_ref().is_none_or(|canary| !canary.caught),
-            demanded,
-        };
-        let exit = exit(&cells, &marks, circumstances);
+        link_twins(&mut report.cells);
+        Campaign {
+            exit: exit(&report),
+            report,
+            saved: saved.into_iter().flatten().collect(),
+        }
+    }
+
+    /// The report without its cells, of runs that took so many seconds.
+    fn report(&self, tallies: &[Tally], canary: Option<report::Canary>, running: f64) -> Report {
         let per_s = |amount: f64| {
             if running > 0.0 {
                 rounded(amount / running)
@@ -398,27 +420,28 @@ impl Running<'_> {
             }
         };
         let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>() as f64;
-        let report = Report {
+        let claim = |row: &Row| RowClaim {
+            name: row.name.clone(),
+            claim: row.claim.clone(),
+        };
+        Report {
             everyack: self.options.build.everyack.clone(),
             commit: self.options.build.commit.clone(),
             suite: self.suite.name.clone(),
             seed_base: format!("0x{:x}", self.options.seed_base),
-            wall_s: rounded(elapsed()),
+            asked: self.asked(),
+            wall_s: rounded(running),
             jobs: self.options.jobs,
             throughput: Throughput {
                 runs_per_s: per_s(sum(|tally| tally.runs)),
                 simulated_s_per_s: per_s(sum(|tally| tally.simulated_ns) / 1e9),
                 messages_per_s: per_s(sum(|tally| tally.messages.sent)),
             },
-            marks,
+            marks: self.marks(tallies),
             canary,
             warnings: self.suite.warnings.clone(),
-            cells,
-        };
-        Campaign {
-            report,
-            saved: saved.into_iter().flatten().collect(),
-            exit,
+            rows: self.suite.rows.iter().map(claim).collect(),
+            cells: Vec::new(),
         }
     }
 
@@ -549,6 +572,10 @@ fn cell_of(
         unavailable_ms: tally.unavailable.quantiles(),
         ack_ms: tally.ack.ack_quantiles(),
         price: None,
+        acked_per_s: match tally.simulated_ns {
+            0 => 0.0,
+            ns => rounded(tally.messages.acked as f64 / (ns as f64 / 1e9)),
+        },
         witnesses,
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Running, Tally};
 use crate::failure::Failure;
+use crate::merge::replay_command;
 use crate::report::{SmallerRun, Witness};
 use crate::shrink::{Shrunk, shrink};
 use crate::suite::CellPlan;
@@ -40,8 +41,7 @@ impl Saved {
 
     /// The witness in the report, whose files lie under `out`.
     pub(super) fn witness(&self, out: &str) -> Witness {
-        let out = out.trim_end_matches('/');
-        let command = |file: &str| format!("everyack replay {out}/{file}");
+        let command = |file: &str| replay_command(out, file);
         Witness {
             mechanism: self.failure.mechanism.clone(),
             seed: format!("0x{:016x}", self.failure.spec.seed),

@@ -1,7 +1,7 @@
 //! Seeds and the identity of runs: what a run is does not depend on when, or on which thread, it ran.
 
 use crate::plans;
-use crate::suite::CellPlan;
+use crate::suite::{CellPlan, fnv_1a};
 use everyack_sim::fault::FaultPlan;
 use everyack_sim::mechanism::Mechanism;
 use everyack_sim::spec::WireMode;
@@ -19,6 +19,15 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// As the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Wire::Typed => "typed",
+            Wire::Bytes => "bytes",
+            Wire::Sampled => "sampled",
+        }
+    }
+
     /// What a seed gets.
     pub fn of(self, seed: u64) -> WireMode {
         match self {
@@ -71,7 +80,7 @@ impl RunKey {
     /// The seed of this run.
     pub fn seed(self, base: u64, group: &str) -> u64 {
         let (stage, n) = self.salt();
-        mixed(mixed(mixed(base ^ hashed(group)) ^ stage) ^ n)
+        mixed(mixed(mixed(base ^ fnv_1a(group)) ^ stage) ^ n)
     }
 
     /// The plan of this run.
@@ -101,13 +110,6 @@ fn mixed(value: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// FNV-1a, 64 bits.
-fn hashed(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

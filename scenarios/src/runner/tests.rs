@@ -33,6 +33,7 @@ consumer."auto.offset.reset" = "earliest"
 
 fn options() -> Options {
     Options {
+        command: "everyack run test.toml".to_owned(),
         seeds: None,
         budget: None,
         seed_base: 7,

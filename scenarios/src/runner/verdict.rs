@@ -1,7 +1,8 @@
 //! From what the runs of a cell add up to, to the cell's verdict and the exit status.
 
 use super::tally::Tally;
-use crate::report::{Cell, CellVerdict, Expected, MarkCount};
+use crate::failure::TESTBED;
+use crate::report::{Cell, CellVerdict, Expected, MarkCount, Report};
 use crate::suite::CellPlan;
 use everyack_sim::mechanism::Mechanism;
 
@@ -69,11 +70,8 @@ pub fn verdict(cell: &CellPlan, tally: &Tally, judging: Judging) -> (CellVerdict
         .collect();
     match (cell.expectation.expected, missing.is_empty()) {
         (Expected::MayLose, false) => {
-            let verdict = match judging.demanded {
-                true => CellVerdict::NoWitness,
-                false => CellVerdict::Inconclusive,
-            };
-            (verdict, format!("no run shows {}", missing.join(", ")))
+            let note = format!("no run shows {}", missing.join(", "));
+            (without_witness(judging.demanded), note)
         }
         _ if tally.runs_with_loss > 0 => (CellVerdict::LostAsExpected, String::new()),
         _ => (CellVerdict::Kept, String::new()),
@@ -88,33 +86,43 @@ pub fn missing(cell: &CellPlan, tally: &Tally) -> Vec<Mechanism> {
         .collect()
 }
 
-/// What makes a campaign as a whole fail, beside its cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Circumstances {
-    /// SIGINT came.
-    pub interrupted: bool,
-    /// Some run was not judged.
-    pub testbed_failed: bool,
-    /// The canary ran, and was not caught.
-    pub canary_missed: bool,
-    /// Witnesses, exposure and required marks are demanded.
-    pub demanded: bool,
+/// Judges the missing witnesses of a cell again, whose verdict was given in a part of a campaign: as a
+/// whole it may demand what its parts could not. Everything else that decides a verdict is the
+/// cell's own, and cells are never split.
+pub fn judged_again(cell: &mut Cell, demanded: bool) {
+    let undecided = matches!(
+        cell.verdict,
+        CellVerdict::NoWitness | CellVerdict::Inconclusive
+    );
+    let testbed = cell.witnesses.iter().any(|w| w.mechanism == TESTBED);
+    if undecided && cell.runs > 0 && !testbed {
+        cell.verdict = without_witness(demanded);
+    }
+}
+
+fn without_witness(demanded: bool) -> CellVerdict {
+    match demanded {
+        true => CellVerdict::NoWitness,
+        false => CellVerdict::Inconclusive,
+    }
 }
 
 /// The exit status. A testbed that failed comes before what it found; an interrupt before both.
-pub fn exit(cells: &[Cell], marks: &[MarkCount], circumstances: Circumstances) -> Exit {
+pub fn exit(report: &Report) -> Exit {
+    let demanded = report.demanded();
     let broken = |cell: &Cell| match cell.verdict {
         CellVerdict::Broken => true,
-        CellVerdict::NoWitness | CellVerdict::NotExposed => circumstances.demanded,
+        CellVerdict::NoWitness | CellVerdict::NotExposed => demanded,
         CellVerdict::Inconclusive => false,
         CellVerdict::Kept | CellVerdict::LostAsExpected => false,
     };
-    let unreached = |mark: &MarkCount| circumstances.demanded && mark.required && mark.runs == 0;
-    if circumstances.interrupted {
+    let unreached = |mark: &MarkCount| demanded && mark.required && mark.runs == 0;
+    let canary_missed = report.canary.as_ref().is_none_or(|canary| !canary.caught);
+    if report.asked.interrupted {
         Exit::Interrupted
-    } else if circumstances.testbed_failed || circumstances.canary_missed {
+    } else if report.testbed_failed() || canary_missed {
         Exit::Testbed
-    } else if cells.iter().any(broken) || marks.iter().any(unreached) {
+    } else if report.cells.iter().any(broken) || report.marks.iter().any(unreached) {
         Exit::Broken
     } else {
         Exit::AsPromised

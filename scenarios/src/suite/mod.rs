@@ -70,6 +70,37 @@ pub struct Suite {
     pub warnings: Vec<String>,
 }
 
+impl Suite {
+    /// Of everything that decides what is run and how it is judged; neither of its name nor of its
+    /// warnings, which name files. Two suites with the same fingerprint have the same cells.
+    pub fn fingerprint(&self) -> u64 {
+        let Suite {
+            name: _,
+            bundled: _,
+            seeds,
+            search,
+            tries,
+            required_marks,
+            canary,
+            shortened,
+            rows,
+            tolerate,
+            warnings: _,
+        } = self;
+        let text = format!(
+            "{seeds} {search} {tries} {required_marks:?} {canary:?} {shortened:?} {rows:?} {tolerate:?}"
+        );
+        fnv_1a(&text)
+    }
+}
+
+/// FNV-1a, 64 bits.
+pub(crate) fn fnv_1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// A planted bug, and how soon it must be caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Canary {
