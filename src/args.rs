@@ -192,7 +192,7 @@ pub struct CampaignArguments {
     /// Every N-th cell, whole, beginning with the I-th (from 1)
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Directory for report.json, junit.xml and failures/
+    /// Directory for report.json, index.html, junit.xml and failures/
     #[arg(long, value_name = "DIR", default_value = "everyack-out")]
     pub out: PathBuf,
     /// What goes to stdout
@@ -290,7 +290,7 @@ pub struct ReportArguments {
     /// Directories with the report.json and the failures/ of a run, a check or a report
     #[arg(required = true, value_name = "DIR")]
     pub directories: Vec<PathBuf>,
-    /// Directory for what they give together: report.json, junit.xml and failures/
+    /// Directory for what they give together: report.json, index.html, junit.xml and failures/
     #[arg(long, value_name = "DIR", default_value = "everyack-out")]
     pub out: PathBuf,
     /// What goes to stdout

@@ -7,17 +7,27 @@ use crate::interrupt;
 use crate::output::{self, Output};
 use crate::progress::Progress;
 use crate::seed_base;
-use everyack_reports::{json, junit, terminal};
-use everyack_scenarios::failure::Build;
+use crate::stories;
+use everyack_reports::{html, json, junit, terminal};
+use everyack_scenarios::failure::{Build, Failure};
 use everyack_scenarios::report::Report;
 use everyack_scenarios::runner::{self, Campaign, Exit, Filter, Host, Options, run_suite};
 use everyack_scenarios::suite::Suite;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The base of seeds when nobody says: `everyack` in ASCII. Fixed, so that a suite gives the same
 /// runs everywhere until somebody asks for others.
 pub const SEED_BASE: u64 = u64::from_be_bytes(*b"everyack");
+
+/// What is written and printed.
+pub struct Results<'a> {
+    /// The report.
+    pub report: &'a Report,
+    /// The saved runs that are at hand, by the file that the report names.
+    pub failures: &'a BTreeMap<String, Failure>,
+}
 
 /// Runs a suite and tells what came out. `command` is what was typed, without the flags for how much
 /// and where.
@@ -29,24 +39,44 @@ pub fn judge(
     let options = options(command, arguments)?;
     let stop = interrupt::on_interrupt()?;
     let output = Output::create(&arguments.out)?;
-    let campaign = run(suite, &options, &stop, arguments.quiet)?;
+    let mut campaign = run(suite, &options, &stop, arguments.quiet)?;
+    let diverged = stories::tell(&mut campaign.saved, options.jobs, &stop);
     for saved in &campaign.saved {
         output.write(&saved.file(), &json::failure(&saved.failure))?;
         if let Some(shrunk) = &saved.shrunk {
             output.write(&saved.shrunk_file(), &json::failure(&shrunk.failure))?;
         }
     }
+    let mut failures = BTreeMap::new();
+    for saved in campaign.saved {
+        if let Some(shrunk) = &saved.shrunk {
+            failures.insert(saved.shrunk_file(), shrunk.failure.clone());
+        }
+        failures.insert(saved.file(), saved.failure);
+    }
     if campaign.exit == Exit::Interrupted {
         eprintln!("everyack: interrupted: this covers the runs that had finished");
     }
-    publish(&output, &campaign.report, arguments.format)?;
-    Ok(status(campaign.exit))
+    publish(
+        &output,
+        &Results {
+            report: &campaign.report,
+            failures: &failures,
+        },
+        arguments.format,
+    )?;
+    match diverged.into_iter().next() {
+        Some(line) => Err(Error::Testbed(line)),
+        None => Ok(status(campaign.exit)),
+    }
 }
 
 /// Writes everything that scripts read, and then prints: a reader that goes away, or a failure of the
 /// printing, takes nothing with it.
-pub fn publish(output: &Output, report: &Report, format: Format) -> Result<(), Error> {
+pub fn publish(output: &Output, results: &Results<'_>, format: Format) -> Result<(), Error> {
+    let report = results.report;
     output.write("report.json", &json::render(report))?;
+    output.write("index.html", &html::render(report, results.failures))?;
     output.write("junit.xml", &junit::render(report, report.demanded()))?;
     output::print(&match format {
         Format::Json => json::render(report),

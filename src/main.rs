@@ -5,7 +5,8 @@
 //! - [`report`] what several of them found, merged and rendered again
 //! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`bench_bugs`] planted bugs;
 //!   [`list`] what can be named; [`trace_hashes`] for the determinism gate
-//! - [`input`] what is read; [`output`] where results go; [`progress`] what is told meanwhile; [`interrupt`] SIGINT;
+//! - [`input`] what is read; [`output`] where results go; [`stories`] of the runs that are saved;
+//!   [`progress`] what is told meanwhile; [`interrupt`] SIGINT;
 //!   [`seed_base`] seeds from a commit
 
 mod args;
@@ -24,6 +25,7 @@ mod run;
 mod seed_base;
 mod shield;
 mod shrink;
+mod stories;
 mod trace_hashes;
 
 use args::{Arguments, Command};

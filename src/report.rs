@@ -1,15 +1,15 @@
 //! `report`: the results of several runs or shards, merged and rendered again. Nothing is run.
 
 use crate::args::{Format, ReportArguments};
-use crate::campaign;
+use crate::campaign::{self, Results};
 use crate::exit::{Error, Status};
 use crate::input;
 use crate::output::Output;
-use everyack_scenarios::failure::Failure;
 use everyack_scenarios::merge::{Source, merge};
 use everyack_scenarios::report::Report;
 use everyack_scenarios::runner;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Merges what stands in the directories, and judges it as `run` would have judged it whole.
@@ -36,9 +36,11 @@ pub fn report(arguments: &ReportArguments) -> Result<Status, Error> {
         merge(&sources, &out, arguments.strict).map_err(|error| Error::Input(error.to_string()))?;
     // The merge has seen that every spec is a plain name under failures/.
     let mut texts = Vec::new();
+    let mut failures = BTreeMap::new();
     for (directory, spec) in saved {
-        let (_, text): (Failure, _) = read(&directory.join(&spec), "a failure file")?;
-        texts.push((spec, text));
+        let (failure, text) = read(&directory.join(&spec), "a failure file")?;
+        texts.push((spec.clone(), text));
+        failures.insert(spec, failure);
     }
 
     let output = Output::create(&arguments.out)?;
@@ -53,7 +55,14 @@ pub fn report(arguments: &ReportArguments) -> Result<Status, Error> {
         eprintln!("everyack: {here} of the suite's {all} cells are here");
     }
     let exit = runner::exit(&merged);
-    campaign::publish(&output, &merged, arguments.format)?;
+    campaign::publish(
+        &output,
+        &Results {
+            report: &merged,
+            failures: &failures,
+        },
+        arguments.format,
+    )?;
     Ok(campaign::status(exit))
 }
 

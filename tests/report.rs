@@ -159,16 +159,30 @@ fn four_shards_merge_to_what_one_run_gives() {
 }
 
 #[test]
-fn a_result_alone_renders_again_to_itself() {
+fn a_result_alone_renders_again_to_itself_with_its_page() {
     let own = directory("again");
     assert_eq!(
         status(&own, "run small.toml --seeds 2 --quiet --out one"),
         0
     );
-    let before = ["report.json", "junit.xml"].map(|file| text(&own.join("one"), file));
+    let before =
+        ["report.json", "junit.xml", "index.html"].map(|file| text(&own.join("one"), file));
     assert_eq!(status(&own, "report one --out one"), 0);
-    let after = ["report.json", "junit.xml"].map(|file| text(&own.join("one"), file));
+    let after = ["report.json", "junit.xml", "index.html"].map(|file| text(&own.join("one"), file));
     assert_eq!(before, after);
+    let page = &after[2];
+    assert!(
+        page.contains("it &lt;waits&gt; for the leader alone"),
+        "{page}"
+    );
+    assert!(
+        page.contains("Its story</summary>"),
+        "a loss is told: {page}"
+    );
+    assert!(
+        page.contains("everyack run small.toml --seed-base 0x"),
+        "{page}"
+    );
 }
 
 /// What `report` says of directories that it cannot merge: one line, and nothing is written.

@@ -3,6 +3,7 @@
 //!
 //! - [`terminal`] the loss matrix with everything that a reader needs below it
 //! - [`bugs`] the table of the bug bench
+//! - [`html`] `index.html`: one page to forward, with the story of each loss
 //! - [`json`] `report.json`, the source of truth
 //! - [`junit`] a test case a cell
 //! - [`price`] what each configuration costs
@@ -10,10 +11,12 @@
 //! - [`story`] one run in words: what `replay` prints
 //! - [`summary`] one sentence: what was kept, what was lost, and when
 //!
-//! Shared by them: the words of a [`cell`], the packing of the matrix, and wrapped text.
+//! Shared by them: the words of a [`cell`], the [`command`] that runs it again, the packing of the matrix, and wrapped text.
 
 pub mod bugs;
 pub mod cell;
+pub mod command;
+pub mod html;
 pub mod json;
 pub mod junit;
 mod matrix;

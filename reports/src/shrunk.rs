@@ -78,6 +78,7 @@ mod tests {
                 showed: Showed::of(&result),
                 trace_hash: "0x0".into(),
                 spec,
+                story: Vec::new(),
             },
             before: size(3, 20_123),
             after: size(1, 2_000),

@@ -1,11 +1,28 @@
 //! One sentence for a whole campaign.
 
 use crate::cell;
+use crate::matrix::Shade;
 use crate::text::{counted, listed};
 use everyack_scenarios::report::{Cell, CellVerdict, Report};
+use everyack_scenarios::runner::{Exit, exit};
 
 /// Name of the suite that `check` makes of the files that it was given.
 pub const CHECK: &str = "check";
+
+/// The verdict in a word or two, and its shade.
+pub(crate) fn seal(report: &Report) -> (&'static str, Shade) {
+    let has = |verdict: CellVerdict| report.cells.iter().any(|cell| cell.verdict == verdict);
+    match exit(report) {
+        Exit::Interrupted => ("INTERRUPTED", Shade::Open),
+        Exit::Testbed => ("TESTBED FAILED", Shade::Missing),
+        Exit::Broken if has(CellVerdict::Broken) => ("PROMISE BROKEN", Shade::Broken),
+        Exit::Broken => ("EVIDENCE MISSING", Shade::Missing),
+        Exit::AsPromised if has(CellVerdict::Inconclusive) || has(CellVerdict::NotExposed) => {
+            ("AS PROMISED, PARTLY OPEN", Shade::Open)
+        }
+        Exit::AsPromised => ("AS PROMISED", Shade::Kept),
+    }
+}
 
 /// The verdict in the words that suit the report: a suite's, or those of `check`.
 pub fn sentence(report: &Report) -> String {

@@ -1,7 +1,7 @@
 //! Failure files: a whole run with the verdict that it showed.
 
 use crate::suite::CellPlan;
-use everyack_sim::result::{Anomaly, Loss, MessageCounts, Outcome};
+use everyack_sim::result::{Anomaly, Loss, MessageCounts, Outcome, StoryLine};
 use everyack_sim::{RunResult, RunSpec};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub struct Failure {
     pub trace_hash: String,
     /// The run.
     pub spec: RunSpec,
+    /// What happened in it, in order, where it was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub story: Vec<StoryLine>,
 }
 
 /// The verdict of a run.
@@ -123,6 +126,7 @@ impl Failure {
             showed,
             trace_hash: format!("0x{trace_hash:016x}"),
             spec,
+            story: Vec::new(),
         }
     }
 }

@@ -95,6 +95,8 @@ pub fn shrink(failure: &Failure, build: &Build, run: RunFn<'_>, go_on: GoOn<'_>)
             showed: Showed::of(&result),
             trace_hash: format!("0x{:016x}", result.trace_hash),
             spec: best,
+            // The story is that of the larger run.
+            story: Vec::new(),
             ..failure.clone()
         },
     })
@@ -533,6 +535,7 @@ mod tests {
             showed: Showed::of(&result(true)),
             trace_hash: "0x0".into(),
             spec,
+            story: Vec::new(),
         }
     }
 
