@@ -210,6 +210,10 @@ pub struct CampaignArguments {
     /// Demand witnesses, exposure and required marks of any campaign
     #[arg(long, action = ArgAction::SetTrue)]
     pub strict: bool,
+    /// Append a job summary to the file that GITHUB_STEP_SUMMARY names, and annotate what fails;
+    /// never by itself, since a job may expect a failure
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub github: bool,
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub quiet: bool,
@@ -299,6 +303,10 @@ pub struct ReportArguments {
     /// Demand witnesses, exposure and required marks even of a part
     #[arg(long, action = ArgAction::SetTrue)]
     pub strict: bool,
+    /// Append a job summary to the file that GITHUB_STEP_SUMMARY names, and annotate what fails;
+    /// never by itself, since a job may expect a failure
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub github: bool,
 }
 
 /// `list`.
@@ -512,7 +520,7 @@ mod tests {
     #[test]
     fn every_flag_of_a_campaign_is_read() {
         let line = "everyack run table --seeds 7 --seed-base 0xff --jobs 3 --filter acks=all,faults=none \
-                    --shard 2/4 --out o --format json --wire bytes --bug skip-flush --strict --quiet";
+                    --shard 2/4 --out o --format json --wire bytes --bug skip-flush --strict --github --quiet";
         let Command::Run(run) = parse(&line.split_whitespace().collect::<Vec<_>>().join(" "))
             .unwrap()
             .command
@@ -528,12 +536,12 @@ mod tests {
             (campaign.format, campaign.bug),
             (Format::Json, Some(Bug::SkipFlush))
         );
-        assert!(campaign.strict && campaign.quiet);
+        assert!(campaign.strict && campaign.github && campaign.quiet);
     }
 
     #[test]
     fn report_takes_one_directory_or_more() {
-        let line = "everyack report a b --out c --format json --strict";
+        let line = "everyack report a b --out c --format json --strict --github";
         let Command::Report(report) = parse(line).unwrap().command else {
             panic!()
         };
@@ -542,7 +550,7 @@ mod tests {
             (report.out, report.format),
             (PathBuf::from("c"), Format::Json)
         );
-        assert!(report.strict);
+        assert!(report.strict && report.github);
         assert!(parse("everyack report").is_err());
     }
 

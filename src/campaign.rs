@@ -3,6 +3,7 @@
 
 use crate::args::{CampaignArguments, Format, SeedBase, Wire};
 use crate::exit::{Error, Status};
+use crate::github;
 use crate::interrupt;
 use crate::output::{self, Output};
 use crate::progress::Progress;
@@ -27,6 +28,8 @@ pub struct Results<'a> {
     pub report: &'a Report,
     /// The saved runs that are at hand, by the file that the report names.
     pub failures: &'a BTreeMap<String, Failure>,
+    /// Whether to tell GitHub too.
+    pub github: bool,
 }
 
 /// Runs a suite and tells what came out. `command` is what was typed, without the flags for how much
@@ -62,6 +65,7 @@ pub fn judge(
         &Results {
             report: &campaign.report,
             failures: &failures,
+            github: arguments.github,
         },
         arguments.format,
     )?;
@@ -78,6 +82,9 @@ pub fn publish(output: &Output, results: &Results<'_>, format: Format) -> Result
     output.write("report.json", &json::render(report))?;
     output.write("index.html", &html::render(report, results.failures))?;
     output.write("junit.xml", &junit::render(report, report.demanded()))?;
+    if results.github {
+        github::tell(report)?;
+    }
     output::print(&match format {
         Format::Json => json::render(report),
         Format::Text => terminal::render(report, style()),

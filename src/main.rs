@@ -6,7 +6,7 @@
 //! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`bench_bugs`] planted bugs;
 //!   [`list`] what can be named; [`trace_hashes`] for the determinism gate
 //! - [`input`] what is read; [`output`] where results go; [`stories`] of the runs that are saved;
-//!   [`progress`] what is told meanwhile; [`interrupt`] SIGINT;
+//!   [`github`] what GitHub shows; [`progress`] what is told meanwhile; [`interrupt`] SIGINT;
 //!   [`seed_base`] seeds from a commit
 
 mod args;
@@ -14,6 +14,7 @@ mod bench_bugs;
 mod campaign;
 mod check;
 mod exit;
+mod github;
 mod input;
 mod interrupt;
 mod list;

@@ -60,6 +60,7 @@ pub fn report(arguments: &ReportArguments) -> Result<Status, Error> {
         &Results {
             report: &merged,
             failures: &failures,
+            github: arguments.github,
         },
         arguments.format,
     )?;

@@ -263,3 +263,49 @@ fn directories_that_are_not_one_campaign_are_refused_in_one_line() {
     fs::remove_file(own.join("1/failures").join(&saved)).unwrap();
     refused(&own, "report 1 2 --out merged", &[&saved, "cannot be read"]);
 }
+
+#[test]
+fn github_gets_a_summary_of_every_command_and_annotations_of_what_broke() {
+    let own = directory("github");
+    let summary = own.join("summary.md");
+    fs::write(&summary, "what stood there\n").unwrap();
+    let told = |line: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_everyack"))
+            .args(line.split_whitespace())
+            .current_dir(&own)
+            .env("CI", "true")
+            .env("GITHUB_STEP_SUMMARY", &summary)
+            .output()
+            .expect("the binary was built for this test");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        (output.status.code(), output.stdout, stderr)
+    };
+    let run = "run small.toml --filter faults=leader-crash --bug ack-before-replication --seeds 12 \
+               --quiet --github --format json --out broken";
+    let (status, stdout, stderr) = told(run);
+    assert_eq!(status, Some(1), "{stderr}");
+    assert!(
+        serde_json::from_slice::<Value>(&stdout).is_ok(),
+        "stdout stays JSON"
+    );
+    let annotation = stderr
+        .lines()
+        .find(|line| line.starts_with("::error title="));
+    let annotation = annotation.unwrap_or_else(|| panic!("no annotation: {stderr}"));
+    assert!(annotation.contains("everyack replay broken/failures/acks-all-leader-crash-"));
+    assert_eq!(told("report broken --github --out again").0, Some(1));
+    let text = fs::read_to_string(&summary).unwrap();
+    assert!(
+        text.starts_with("what stood there\n## everyack: small\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("**PROMISE BROKEN**").count(), 2, "{text}");
+    assert!(text.contains("everyack replay again/failures/"), "{text}");
+
+    let output = everyack(&own, "report broken --github --out again");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(
+        stderr.contains("GITHUB_STEP_SUMMARY is not set"),
+        "{stderr}"
+    );
+}

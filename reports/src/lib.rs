@@ -3,6 +3,7 @@
 //!
 //! - [`terminal`] the loss matrix with everything that a reader needs below it
 //! - [`bugs`] the table of the bug bench
+//! - [`github`] a job summary and annotations
 //! - [`html`] `index.html`: one page to forward, with the story of each loss
 //! - [`json`] `report.json`, the source of truth
 //! - [`junit`] a test case a cell
@@ -16,6 +17,7 @@
 pub mod bugs;
 pub mod cell;
 pub mod command;
+pub mod github;
 pub mod html;
 pub mod json;
 pub mod junit;
