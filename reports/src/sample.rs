@@ -56,7 +56,6 @@ pub fn kept(row: &str, faults: &str) -> Cell {
             p50: 2.5,
             p99: 11.0,
         },
-        acked_per_s: 21.4,
         witnesses: vec![],
     }
 }

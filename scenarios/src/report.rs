@@ -228,9 +228,6 @@ pub struct Cell {
     /// What the configuration costs when nothing goes wrong; `null` where no run told.
     #[serde(default)]
     pub price: Option<Price>,
-    /// Acknowledged messages per simulated second of whole runs, at the load that the suite offers;
-    /// modelled.
-    pub acked_per_s: f64,
     /// Runs that show it.
     pub witnesses: Vec<Witness>,
 }

@@ -44,7 +44,7 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
 }
 
 fn table(row: &Row<'_>, html: &mut Html) {
-    html.raw("<div class=\"scroll\" tabindex=\"0\"><table class=\"evidence\" role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\">faults</th><th scope=\"col\" role=\"columnheader\">seen</th><th scope=\"col\" role=\"columnheader\">expected</th><th scope=\"col\" role=\"columnheader\">fired, exposed, runs</th><th scope=\"col\" role=\"columnheader\">rate of adversarial plans, upper 95 % bound</th><th scope=\"col\" role=\"columnheader\">weaker twin, same plans</th><th scope=\"col\" role=\"columnheader\">ack p50 / p99, ms <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">unavailable p50 / max, ms <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">acked per second <em>modelled</em></th></tr></thead><tbody role=\"rowgroup\">");
+    html.raw("<div class=\"scroll\" tabindex=\"0\"><table class=\"evidence\" role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\">faults</th><th scope=\"col\" role=\"columnheader\">seen</th><th scope=\"col\" role=\"columnheader\">expected</th><th scope=\"col\" role=\"columnheader\">fired, exposed, runs</th><th scope=\"col\" role=\"columnheader\">rate of adversarial plans, upper 95 % bound</th><th scope=\"col\" role=\"columnheader\">weaker twin, same plans</th><th scope=\"col\" role=\"columnheader\">ack p50 / p99, ms <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">unavailable p50 / max, ms <em>modelled</em></th></tr></thead><tbody role=\"rowgroup\">");
     for cell in &row.cells {
         line(cell, html);
     }
@@ -120,8 +120,6 @@ fn line(cell: &Cell, html: &mut Html) {
             count(cell.unavailable_ms.p50),
             count(cell.unavailable_ms.max)
         ))
-        .raw("</span></td><td role=\"cell\"><span>")
-        .text(&format!("{:.1}", cell.acked_per_s))
         .raw("</span></td></tr>");
 }
 

@@ -29,7 +29,7 @@ fn upright(page: &Page<'_>, families: &[&str], html: &mut Html) {
     for family in families {
         header(family, html);
     }
-    html.raw("<th scope=\"col\" role=\"columnheader\">ack p50 / p99, ms <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">longest outage, ms <em>modelled</em></th></tr></thead><tbody role=\"rowgroup\">");
+    html.raw("<th scope=\"col\" role=\"columnheader\">ack p50 / p99, ms <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">messages/s <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">longest outage, ms <em>modelled</em></th></tr></thead><tbody role=\"rowgroup\">");
     for (at, row) in page.rows.iter().enumerate() {
         html.raw("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\"><a href=\"#r")
             .text(&at.to_string())
@@ -101,18 +101,22 @@ fn entry(cell: Option<&Cell>, column: &str, html: &mut Html) {
     html.raw("</a></td>");
 }
 
-/// What the row's safety costs: the latency in its calmest family, and the longest outage in any.
+/// What the row's safety costs: latency and throughput without a fault, and the longest outage in any
+/// family.
 fn price(row: &Row<'_>, html: &mut Html) {
-    let acked = row.cells.iter().filter(|cell| cell.messages.acked > 0);
-    let calmest = acked.min_by(|a, b| a.ack_ms.p99.total_cmp(&b.ack_ms.p99));
+    let price = row.cells.iter().find_map(|cell| cell.price);
     let outage = row.cells.iter().map(|cell| cell.unavailable_ms.max).max();
     html.raw(
         "<td class=\"price num\" role=\"cell\" data-f=\"ack p50 / p99, ms (modelled)\"><span>",
     );
-    if let Some(cell) = calmest {
-        html.text(&milliseconds(cell.ack_ms.p50))
+    if let Some(price) = price {
+        html.text(&milliseconds(price.ack_ms.p50))
             .raw(" / ")
-            .text(&milliseconds(cell.ack_ms.p99));
+            .text(&milliseconds(price.ack_ms.p99));
+    }
+    html.raw("</span></td><td class=\"price num\" role=\"cell\" data-f=\"messages per second (modelled)\"><span>");
+    if let Some(per_s) = price.and_then(|price| price.messages_per_s) {
+        html.text(&count(per_s as u64));
     }
     html.raw("</span></td><td class=\"price num\" role=\"cell\" data-f=\"longest outage, ms (modelled)\"><span>")
         .text(&count(outage.unwrap_or(0)))

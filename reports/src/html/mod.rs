@@ -382,7 +382,7 @@ fn notes(page: &Page<'_>, html: &mut Html) {
     html.raw("<p><b>Evidence, not proof.</b> A kept cell says that no acknowledged message was lost in so many runs in which the fault could have taken one. The bound beside a rate is the upper end of the one-sided 95 % Clopper-Pearson interval.</p>\
 <p><b>Rates are of adversarial plans</b>: of the fixed batch of drawn plans, made to hurt, over the runs exposed to them. They are no probability in production.</p>\
 <p><b>The weaker twin</b> ran the very same plans with the same seeds; its losses show that the plans were dangerous.</p>\
-<p><b>Latency, throughput and availability are <em>modelled</em></b>: they follow from the simulation's service times, compare settings with each other, and are not calibrated to any hardware. Acknowledged messages per second are at the load that the suite offers, over the whole of the simulated time: no maximum.</p>\
+<p><b>Latency, throughput and availability are <em>modelled</em></b>: they follow from the simulation's service times, compare settings with each other, and are not calibrated to any hardware. In the matrix, latencies are those at the suite's pace without a fault, and messages per second what is acknowledged where the producers send all they have at once.</p>\
 <p><b>A clean matrix says nothing about what is not modelled.</b> The README lists what is left out.</p></section>");
 }
 

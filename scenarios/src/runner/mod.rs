@@ -572,10 +572,6 @@ fn cell_of(
         unavailable_ms: tally.unavailable.quantiles(),
         ack_ms: tally.ack.ack_quantiles(),
         price: None,
-        acked_per_s: match tally.simulated_ns {
-            0 => 0.0,
-            ns => rounded(tally.messages.acked as f64 / (ns as f64 / 1e9)),
-        },
         witnesses,
     }
 }
