@@ -3,8 +3,8 @@
 //!
 //! Plots, each of which opens a window in which one of Kafka's checks is all that stands between a
 //! replica and a hole in its log: the leadership moves to and fro while one follower copies late and
-//! another hears late of it; a follower returns, a little behind, while the leadership moves; a proposal
-//! for the ISR arrives when the broker that it means has died and come back meanwhile, or lags by now.
+//! another hears late of it; a follower returns, a little behind, while the leadership moves, or the
+//! leader's clock leaps; a proposal for the ISR arrives when the broker that it means has died and come back meanwhile, or lags by now.
 //!
 //! Late is a quarter at most of what would make anybody notice. Not drawn: late metadata at a broker
 //! that leads, loses the leadership and leads again before it has heard of that. Kafka then keeps what
@@ -21,7 +21,8 @@ impl Drawing<'_> {
     pub(super) fn late_messages(&mut self, when: When) {
         match self.stream.below(12) {
             0..=4 => self.moved_to_and_fro(when),
-            5..=8 => self.returns(when),
+            5 | 6 => self.returns_before_a_leap(when),
+            7 | 8 => self.returns_to_the_next_leader(when),
             9 => self.returns_between_moves(when),
             10 => self.proposal_outlives_a_disk(when),
             _ => self.proposal_is_overtaken(when),
@@ -30,12 +31,16 @@ impl Drawing<'_> {
 
     /// One-way latency that nobody notices, in microseconds; at least a twentieth of the longest.
     fn late_us(&mut self) -> u64 {
+        let longest = self.latest_us();
+        self.stream.range(longest / 20, longest)
+    }
+
+    fn latest_us(&self) -> u64 {
         let timeouts = &self.context.timeouts;
         let patience_ms = timeouts
             .replica_lag_time_max_ms
             .min(timeouts.broker_session_timeout_ms);
-        let longest = patience_ms.saturating_mul(1_000) / 4;
-        self.stream.range(longest / 20, longest)
+        patience_ms.saturating_mul(1_000) / 4
     }
 
     /// The two that do not lead at first, in a drawn order.
@@ -144,76 +149,72 @@ impl Drawing<'_> {
         self.perhaps_a_crash(last, 300);
     }
 
-    /// A follower falls out of the ISR and returns, behind a little, while what the leader proposes is
-    /// held up. The other one leads by then, itself behind a little less; or the leader's clock leaps
-    /// while the proposal to take the follower in again is on its way, so that nobody counts as caught up.
-    fn returns(&mut self, when: When) {
-        let (slow, returning) = self.two_followers();
+    /// A follower falls out of the ISR and returns; the proposal to take it in again is on its way when
+    /// the leader's clock leaps, so that nobody counts as caught up who was so before.
+    fn returns_before_a_leap(&mut self, when: When) {
+        let (_, returning) = self.two_followers();
         let first = self.faults.len();
+        let (hold, leap) = (first + 1, first + 3);
         let session_ms = self.context.timeouts.broker_session_timeout_ms;
         let lag_ms = self.context.timeouts.replica_lag_time_max_ms;
-        let down_ms = match self.stream.chance(1, 2) {
-            true => {
-                let down_ms = self.stream.range(session_ms, session_ms * 3 / 2);
-                let fault = Fault::new(when, What::Crash, returning, down_ms);
-                self.faults.push(fault);
-                down_ms
-            }
+        let (down_ms, what) = match self.stream.chance(1, 2) {
+            true => (
+                self.stream.range(session_ms, session_ms * 3 / 2),
+                What::Crash,
+            ),
             // Its leader looks for who lags every half of that time.
             false => {
                 let direction = Direction::Both;
                 let down_ms = self.stream.range(lag_ms * 3 / 2, lag_ms * 2);
-                let cut = What::CutFromFollowers { direction };
-                self.faults.push(Fault::new(when, cut, returning, down_ms));
-                down_ms
+                (down_ms, What::CutFromFollowers { direction })
             }
         };
+        self.faults.push(Fault::new(when, what, returning, down_ms));
         let before_ms = down_ms - down_ms / 16;
-        let slow_us = self.late_us() * 4 / 9;
-        let leaps = self.stream.chance(1, 2);
-        let (hold, last) = (first + 1, first + 3 + usize::from(!leaps));
         let before = self.after(first, before_ms, before_ms);
         // It tells of more than it told before in its second fetch.
-        let (returning_us, held_ms) = match leaps {
-            true => (slow_us, self.stream.range(1, slow_us / 1_000)),
-            // Records and high watermark take as long to the other one as a record takes to it.
-            false => (slow_us * self.stream.range(120, 225) / 100, 0),
-        };
+        let extra_us = self.late_us();
+        let held_ms = self.stream.range(1, extra_us / 1_000);
         let leader = Whom::ReplicaOf(0, 0);
-        self.until(
-            before.clone(),
-            What::HoldIsrProposals,
-            leader,
-            held_ms,
-            last,
-        );
-        let copies = |extra_us| What::SlowCopies { extra_us };
-        // It asks the next leader at once.
-        let lasts_ms = if leaps { 1_000 } else { 0 };
-        self.until(
-            before.clone(),
-            copies(returning_us),
-            returning,
-            lasts_ms,
-            last,
-        );
-        if leaps {
-            let by_ms = self.stream.range(lag_ms * 2, lag_ms * 20) as i64;
-            let when = self.once(hold, Trigger::IsrProposed, 100);
-            let leap = What::ClockJump { by_ms };
-            let fault = Fault::new(when, leap, leader, session_ms);
-            self.faults.push(fault);
-        } else {
-            self.until(before, copies(slow_us), slow, 1_000, last);
-            let back_ms = self.context.timeouts.broker_heartbeat_interval_ms * 2;
-            let when = When::AfterOutage {
-                fault: first,
-                delay_ms: self.stream.range(back_ms, back_ms * 4),
-            };
-            let fault = Fault::new(when, What::GiveLeadership, slow, 0);
-            self.faults.push(fault);
+        let (proposals, copies) = (What::HoldIsrProposals, What::SlowCopies { extra_us });
+        self.until(before.clone(), proposals, leader, held_ms, leap);
+        self.until(before, copies, returning, 1_000, leap);
+        let by_ms = self.stream.range(lag_ms * 2, lag_ms * 20) as i64;
+        let when = self.once(hold, Trigger::IsrProposed, 100);
+        let what = What::ClockJump { by_ms };
+        let fault = Fault::new(when, what, leader, session_ms);
+        self.faults.push(fault);
+        self.perhaps_a_crash(leap, 300);
+    }
+
+    /// A follower is fenced and returns, of which its leader hears late. By then the other one leads, and
+    /// knows less of what is committed than it has; the follower is behind it by about as much.
+    fn returns_to_the_next_leader(&mut self, when: When) {
+        let (next, returning) = self.two_followers();
+        let first = self.faults.len();
+        let moved = first + 4;
+        let session_ms = self.context.timeouts.broker_session_timeout_ms;
+        let down_ms = self.stream.range(session_ms, session_ms * 3 / 2);
+        let fault = Fault::new(when, What::Pause, returning, down_ms);
+        self.faults.push(fault);
+        let next_us = self.late_us() / 5;
+        let returning_us = next_us * self.stream.range(100, 170) / 100;
+        let before = self.after(first, down_ms * 3 / 4, down_ms * 3 / 4);
+        for (whom, extra_us) in [(next, next_us), (returning, returning_us)] {
+            let copies = What::SlowCopies { extra_us };
+            self.until(before.clone(), copies, whom, 1_000, moved);
         }
-        self.perhaps_a_crash(last, 300);
+        let extra_us = self.latest_us();
+        let late = What::LateMetadata { extra_us };
+        self.until(before, late, Whom::ReplicaOf(0, 0), 100, moved);
+        let when = When::Then {
+            fault: first,
+            event: Trigger::Unfenced,
+            nth: 1,
+            delay_us: 2 * returning_us + self.stream.range(0, 100_000),
+        };
+        let fault = Fault::new(when, What::GiveLeadership, next, 0);
+        self.faults.push(fault);
     }
 
     /// A follower is fenced and comes back while the leadership moves to the other one, which is behind,
