@@ -4,7 +4,8 @@
 //! Plots, each of which opens a window in which one of Kafka's checks is all that stands between a
 //! replica and a hole in its log: the leadership moves to and fro while one follower copies late and
 //! another hears late of it; a follower returns, a little behind, while the leadership moves, or the
-//! leader's clock leaps; a proposal for the ISR arrives when the broker that it means has died and come back meanwhile, or lags by now.
+//! leader's clock leaps; a proposal for the ISR arrives when the broker that it means has died and come
+//! back meanwhile, or lags by now.
 //!
 //! Late is a quarter at most of what would make anybody notice. Not drawn: late metadata at a broker
 //! that leads, loses the leadership and leads again before it has heard of that. Kafka then keeps what
