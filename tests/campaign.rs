@@ -117,7 +117,7 @@ fn bugs_of_elections_are_caught_by_records_metadata_and_proposals_that_are_late(
     assert_eq!(sane, 0, "it holds without a bug: {report}");
     for (bug, by) in [
         ("stale-follower-state-on-election", "high-watermark"),
-        ("stale-broker-epoch-isr", "isr-members"),
+        ("no-partition-epoch-check", "isr-members"),
         ("epoch-end-naive", "copies"),
     ] {
         let arguments = [&some[..], &["--bug", bug]].concat();
