@@ -1,6 +1,6 @@
 //! What a configuration costs when nothing goes wrong: two runs without a fault, one at the suite's pace
-//! for the latency of acknowledgements, one in which the producers send all they have at once for the
-//! throughput. Both are *modelled*: service times, links and disks are those of the simulated world.
+//! for the latency of acknowledgements (the first sends of a producer, which wait for metadata and a
+//! producer id, among them), one in which the producers send all they have at once for the throughput. Both are *modelled*: service times, links and disks are those of the simulated world.
 
 use super::{RunKey, Running, guarded};
 use crate::report::Price;
@@ -59,12 +59,14 @@ impl Running<'_> {
         for us in &paced.ack_us {
             latencies.add(u64::from(*us));
         }
-        // All were sent at one instant: the slowest acknowledgement is the last.
-        let last_us = at_once.ack_us.last().copied().filter(|us| *us > 0);
+        // All were sent at one instant, so that latencies are times; before the first acknowledgement the
+        // producers learn of the cluster and get their ids.
+        let times = at_once.ack_us.first().zip(at_once.ack_us.last());
+        let took_us = times.map_or(0, |(first, last)| last - first);
+        let per_s = |us: u32| rounded(at_once.messages.acked as f64 * 1e6 / f64::from(us)).round();
         Some(Price {
             ack_ms: latencies.ack_quantiles(),
-            messages_per_s: last_us
-                .map(|us| rounded(at_once.messages.acked as f64 * 1e6 / f64::from(us)).round()),
+            messages_per_s: (took_us > 0).then(|| per_s(took_us)),
         })
     }
 }
