@@ -7,21 +7,50 @@ use crate::text::count;
 use crate::{cell, matrix};
 use everyack_scenarios::report::Cell;
 
+/// Families that stand side by side where most cells of the matrix would be empty.
+const SIDE_BY_SIDE: usize = 9;
+
 /// The section with the matrix and its legend.
 pub(super) fn render(page: &Page<'_>, html: &mut Html) {
     let families = cell::families(&page.report.cells);
-    html.raw("<section aria-labelledby=\"matrix\"><h2 id=\"matrix\">The matrix</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Loss matrix\">");
+    html.raw("<section aria-labelledby=\"matrix\"><h2 id=\"matrix\">The matrix</h2>");
     // A matrix of many columns and hardly a row reads better on its side.
     if page.rows.len() * 4 <= families.len() {
-        html.raw("<table class=\"matrix side\" role=\"table\"><caption>One line a fault family. Each cell: verdict, runs with loss / exposed runs, and the mechanisms that lost; it leads to its evidence.</caption>");
+        open("matrix side", html);
+        html.raw("One line a fault family. Each cell: verdict, runs with loss / exposed runs, and the mechanisms that lost; it leads to its evidence.</caption>");
         sideways(page, &families, html);
+        html.raw("</table></div>");
     } else {
-        html.raw("<table class=\"matrix\" role=\"table\"><caption>One line a configuration, one column a fault family. Each cell: verdict, runs with loss / exposed runs, and the mechanisms that lost; it leads to its evidence. Prices are modelled: see their legend.</caption>");
-        upright(page, &families, html);
+        for (at, block) in blocks(page, &families).into_iter().enumerate() {
+            open("matrix", html);
+            html.raw(match at {
+                0 => "One line a configuration, one column a fault family. Each cell: verdict, runs with loss / exposed runs, and the mechanisms that lost; it leads to its evidence. Prices are modelled: see their legend.</caption>",
+                _ => "Further fault families, and the configurations that run under them.</caption>",
+            });
+            upright(page, block, html);
+            html.raw("</table></div>");
+        }
     }
-    html.raw("</table></div>");
     legend(page, html);
     html.raw("</section>");
+}
+
+fn open(class: &'static str, html: &mut Html) {
+    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Loss matrix\"><table class=\"")
+        .raw(class)
+        .raw("\" role=\"table\"><caption>");
+}
+
+/// A matrix that is mostly filled stays whole, however wide; of one that is mostly empty, some
+/// families at a time, as evenly as may be.
+fn blocks<'a>(page: &Page<'_>, families: &'a [&'a str]) -> Vec<&'a [&'a str]> {
+    let sparse = page.report.cells.len() * 2 < page.rows.len() * families.len();
+    let blocks = match sparse {
+        true => families.len().div_ceil(SIDE_BY_SIDE),
+        false => 1,
+    };
+    let each = families.len().div_ceil(blocks.max(1)).max(1);
+    families.chunks(each).collect()
 }
 
 fn upright(page: &Page<'_>, families: &[&str], html: &mut Html) {
@@ -31,6 +60,10 @@ fn upright(page: &Page<'_>, families: &[&str], html: &mut Html) {
     }
     html.raw("<th scope=\"col\" role=\"columnheader\">ack p50 / p99, ms <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">messages/s <em>modelled</em></th><th scope=\"col\" role=\"columnheader\">longest outage, ms <em>modelled</em></th></tr></thead><tbody role=\"rowgroup\">");
     for (at, row) in page.rows.iter().enumerate() {
+        let here = |cell: &&Cell| families.contains(&cell.faults.as_str());
+        if !row.cells.iter().any(here) {
+            continue;
+        }
         html.raw("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\"><a href=\"#r")
             .text(&at.to_string())
             .raw("\">")

@@ -31,7 +31,7 @@ const STYLE: &str = include_str!("style.css");
 const BYTES: usize = 1_950_000;
 
 /// Cells up to which every row lies open.
-const OPEN_CELLS: usize = 80;
+const OPEN_CELLS: usize = 120;
 
 /// Cells whose alarm stands before the matrix; the others are a click away.
 const ALARMS: usize = 6;

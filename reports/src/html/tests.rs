@@ -261,6 +261,28 @@ fn one_configuration_under_many_families_is_a_list_of_families() {
 }
 
 #[test]
+fn a_matrix_that_is_mostly_empty_stands_in_blocks_without_empty_rows_and_a_full_one_whole() {
+    let families: Vec<Family> = Family::ALL.into_iter().take(20).collect();
+    let diagonal = families.iter().enumerate().map(|(n, family)| {
+        let mut cell = sample::kept(&format!("row {n}"), family.name());
+        cell.index = n;
+        cell
+    });
+    let html = render(&sample::report(diagonal.collect()), &BTreeMap::new());
+    assert_eq!(html.matches("<table class=\"matrix\"").count(), 3);
+    for n in 0..20 {
+        assert_eq!(html.matches(&format!("href=\"#r{n}\"")).count(), 1);
+        assert_eq!(html.matches(&format!("href=\"#c{n}\"")).count(), 1);
+    }
+    let full = (0..10).flat_map(|row| {
+        let of_row = move |family: &Family| sample::kept(&format!("row {row}"), family.name());
+        families.iter().map(of_row)
+    });
+    let html = render(&sample::report(full.collect()), &BTreeMap::new());
+    assert_eq!(html.matches("<table class=\"matrix\"").count(), 1);
+}
+
+#[test]
 fn of_a_long_verdict_the_heading_is_its_first_clause() {
     let mut skips = sample::broken("the given files", "late-start");
     skips.losses_by_mechanism = BTreeMap::from([("C12".to_string(), 12)]);
