@@ -222,3 +222,34 @@ fn a_failure_is_shrunk_to_what_matters_and_fails_alike() {
     std::fs::write(&safe, left.to_string()).expect("a file");
     assert_eq!(shrink(&safe).0, Some(1));
 }
+
+/// What theory says of a cell and what its runs show agree on whether it loses: of the suite `table`
+/// every seventieth cell here, all of them where the gate runs the suite.
+#[test]
+fn theory_and_runs_agree_on_what_loses() {
+    let out = directory("table");
+    let output = Command::new(env!("CARGO_BIN_EXE_everyack"))
+        .args(["run", "table", "--quiet", "--strict", "--shard", "3/70"])
+        .args(["--shrink-budget", "0s", "--out"])
+        .arg(&out)
+        .output()
+        .expect("the binary was built for this test");
+    assert_eq!(output.status.code(), Some(0));
+    #[allow(clippy::disallowed_methods)] // a test of files
+    let report = std::fs::read(out.join("report.json")).expect("it was written");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let agree = |cell: &&Value| {
+        let may_lose = cell["expected"] == "may-lose";
+        let lost = cell["runs_with_loss"].as_u64().expect("a count") > 0;
+        may_lose == lost
+    };
+    let cells = cells(&report);
+    let lossy = cells.iter().filter(|cell| cell["expected"] == "may-lose");
+    let lossy = lossy.count();
+    assert!(
+        lossy > 3 && cells.len() - lossy > 3,
+        "{lossy} of {}",
+        cells.len()
+    );
+    assert_eq!(cells.iter().filter(agree).count(), cells.len());
+}
