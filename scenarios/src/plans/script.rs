@@ -226,6 +226,10 @@ impl Script<'_> {
             Flush::Os => [3, 4, 2, 1]
                 .map(|nth| plan(vec![fails(self.late_nth(), nth, false), shut_down.clone()]))
                 .to_vec(),
+            // Shortly before its records are synced, so that the next sync is theirs and no checkpoint's.
+            Flush::Messages(n) if (10..1_000).contains(&n) => [(n - n / 10, false), (n - 3, true)]
+                .map(|(from, lasting)| plan(vec![fails(from as u32, 1, lasting)]))
+                .to_vec(),
             _ => vec![
                 plan(vec![fails(self.nth(), 1, false)]),
                 plan(vec![fails(self.nth(), 1, true)]),
