@@ -7,7 +7,7 @@
 
 use everyack_scenarios::plans;
 use everyack_scenarios::runner::statistics::lower_95;
-use everyack_scenarios::runner::{RunKey, Wire};
+use everyack_scenarios::runner::{RunKey, Wire, canary_cell};
 use everyack_scenarios::suite::{self, CellPlan, Suite};
 use everyack_sim::RunResult;
 use everyack_sim::mechanism::Mechanism;
@@ -113,6 +113,20 @@ fn measure(suite: &Suite, cell: &CellPlan) -> Measured {
     out
 }
 
+fn canary(suite: &Suite) -> (f64, String) {
+    let cell = canary_cell(suite).expect("it is valid");
+    let caught = |n: u64| {
+        let seed = RunKey::Batch(n).seed(BASE, &cell.seed_group);
+        let wire = Wire::Sampled.of(seed);
+        let result =
+            everyack_sim::run(&cell.spec(seed, cell.draw(seed), wire, Some(suite.canary.bug)));
+        !result.losses.is_empty() || !result.anomalies.is_empty()
+    };
+    let caught = (0..MORE_RUNS).filter(|n| caught(*n)).count() as u64;
+    let missed = never(rate(caught, MORE_RUNS), suite.canary.seeds);
+    (missed, "the canary is not caught".to_owned())
+}
+
 fn judge(suite: &Suite) {
     let cells = suite.cells().expect("it is valid");
     let next = AtomicUsize::new(0);
@@ -130,7 +144,7 @@ fn judge(suite: &Suite) {
         }
     });
     let all = all.into_inner().expect("no thread panics");
-    let mut ways: Vec<(f64, String)> = Vec::new();
+    let mut ways: Vec<(f64, String)> = vec![canary(suite)];
     for mark in &suite.required_marks {
         let cell_misses = |cell: &Measured| {
             never(

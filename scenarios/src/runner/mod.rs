@@ -493,7 +493,10 @@ fn guarded(run: RunFn<'_>, spec: &RunSpec) -> RunResult {
 }
 
 /// The canary's cell: at the suite's timeouts, on a configuration of its own.
-fn canary_cell(suite: &Suite) -> Result<CellPlan, SuiteError> {
+///
+/// # Errors
+/// As [`Suite::cells`].
+pub fn canary_cell(suite: &Suite) -> Result<CellPlan, SuiteError> {
     let map = |pairs: &[(&str, &str)]| {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         pairs.iter().map(own).collect()

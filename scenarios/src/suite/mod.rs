@@ -114,7 +114,7 @@ impl Default for Canary {
     fn default() -> Canary {
         Canary {
             bug: Bug::AckBeforeReplication,
-            seeds: 60,
+            seeds: 400,
         }
     }
 }
