@@ -457,7 +457,7 @@ fn a_canary_that_is_not_caught_fails_the_testbed() {
     let campaign = run_it(&options(), &blind);
     assert_eq!(campaign.exit, Exit::Testbed);
     let canary = campaign.report.canary.unwrap();
-    assert_eq!((canary.caught, canary.seeds), (false, 60));
+    assert_eq!((canary.caught, canary.seeds), (false, 400));
 }
 
 #[test]
