@@ -144,6 +144,11 @@ mod tests {
     }
 
     #[test]
+    fn joining_with_another_record_where_one_is_committed_is_caught() {
+        assert_eq!(judge(&[copied(B, 1, 1, 99), changed(&[1, 2], false)]), 1);
+    }
+
+    #[test]
     fn an_unclean_leader_may_lack_records_and_so_may_those_who_join_it() {
         let then = [changed(&[2], true), leads(B, 1, 1), changed(&[2, 1], false)];
         assert_eq!(judge(&then), 0);
