@@ -11,8 +11,9 @@ use everyack_sim::result::Outcome;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// Messages of each producer in the run for the throughput.
-const AT_ONCE: u32 = 2_000;
+/// Messages of the one producer in the run for the throughput; of several, one may still wait for its
+/// producer id when another is done.
+const AT_ONCE: u32 = 4_000;
 
 impl Running<'_> {
     /// The price of each cell's configuration.
@@ -45,6 +46,7 @@ impl Running<'_> {
             plan: FaultPlan::default(),
             ..paced.clone()
         };
+        at_once.applications.producers = 1;
         at_once.workload.messages_per_producer = AT_ONCE;
         at_once.workload.spread_ms = 0;
         at_once.workload.processing_us = 0;
