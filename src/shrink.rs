@@ -8,7 +8,7 @@ use crate::interrupt::on_interrupt;
 use crate::output;
 use crate::progress::Progress;
 use everyack_reports::{json, shrunk, story, terminal};
-use everyack_scenarios::shrink::Shrunk;
+use everyack_scenarios::report::shell_word;
 use everyack_sim::RunSpec;
 use everyack_sim::spec::Record;
 use std::cell::Cell;
@@ -42,31 +42,24 @@ pub fn shrink(arguments: &ShrinkArguments) -> Result<Status, Error> {
         },
     );
     progress.end();
-    let Some(shrunk) = shrunk else {
+    let Some(mut shrunk) = shrunk else {
         let (file, way) = (arguments.file.display(), &failure.mechanism);
         output::print(&format!("{file} does not fail by {way} in this build.\n"))?;
         return Ok(Status::Broken);
     };
-    output::write(&file, &json::failure(&shrunk.failure))?;
-    output::print(&told(
-        &shrunk,
-        progress.elapsed().as_secs_f64(),
-        &file.display().to_string(),
-    ))?;
-    Ok(match stop.load(Ordering::Relaxed) {
-        true => Status::Interrupted,
-        false => Status::AsPromised,
-    })
-}
-
-/// The story of what is left, and what went.
-fn told(shrunk: &Shrunk, seconds: f64, file: &str) -> String {
     let spec = RunSpec {
         record: Record::Story,
         ..shrunk.failure.spec.clone()
     };
     let result = everyack_sim::run(&spec);
+    shrunk.failure.story = result.story.clone();
+    output::write(&file, &json::failure(&shrunk.failure))?;
     let story = story::render(&spec, &result, terminal::WIDTH);
-    let what_went = shrunk::render(shrunk, seconds);
-    format!("{story}\n{what_went}\neveryack replay {file}\n")
+    let what_went = shrunk::render(&shrunk, progress.elapsed().as_secs_f64());
+    let replay = shell_word(&file.display().to_string());
+    output::print(&format!("{story}\n{what_went}\neveryack replay {replay}\n"))?;
+    Ok(match stop.load(Ordering::Relaxed) {
+        true => Status::Interrupted,
+        false => Status::AsPromised,
+    })
 }

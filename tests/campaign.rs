@@ -212,6 +212,11 @@ fn a_failure_is_shrunk_to_what_matters_and_fails_alike() {
     };
     let (found, mut left) = (read(&file), read(&smaller));
     assert_eq!(found["mechanism"], left["mechanism"]);
+    let lines = |failure: &Value| failure["story"].as_array().map_or(0, Vec::len);
+    assert!(
+        lines(&left) > 0 && found["story"] != left["story"],
+        "its own story"
+    );
     let messages = |failure: &Value| failure["spec"]["workload"]["messages_per_producer"].as_u64();
     assert!(messages(&left) < messages(&found), "{left}");
     assert_eq!(left["spec"]["properties"]["producer"]["acks"], "1");

@@ -1,7 +1,10 @@
 //! Failure files: a whole run with the verdict that it showed.
 
+use crate::model::{self, CellConfig};
 use crate::suite::CellPlan;
-use everyack_sim::result::{Anomaly, Loss, MessageCounts, Outcome, StoryLine};
+use everyack_sim::fault::Family;
+use everyack_sim::mechanism::Mechanism;
+use everyack_sim::result::{Anomaly, Loss, LossVerdict, MessageCounts, Outcome, StoryLine};
 use everyack_sim::{RunResult, RunSpec};
 use serde::{Deserialize, Serialize};
 
@@ -91,21 +94,10 @@ impl Failure {
         self.showed == Showed::of(result)
     }
 
-    /// Whether a run, by any build and of any spec, fails in the same way: by the same mechanism or
-    /// check. `cell` tells which mechanisms are expected there, and is not needed for the others.
+    /// Whether a run of its spec, by any build, fails in the same way: by the same mechanism with one of
+    /// the same verdicts, or by the same check. What was forbidden must be forbidden still.
     pub fn fails_in_the_same_way(&self, result: &RunResult) -> bool {
-        let mechanisms = || result.losses.iter().filter_map(|loss| loss.mechanism);
-        match self.mechanism.as_str() {
-            TESTBED => result.outcome != Outcome::Finished,
-            UNEXPLAINED => {
-                let shown: Vec<_> = self.showed.losses.iter().map(|l| l.mechanism).collect();
-                result.losses.iter().any(|l| shown.contains(&l.mechanism))
-            }
-            id => {
-                mechanisms().any(|mechanism| mechanism.id() == id)
-                    || result.anomalies.iter().any(|anomaly| anomaly.check == id)
-            }
-        }
+        Way::of(self).is_shown(&self.spec, result)
     }
 
     /// A failure of a cell.
@@ -129,4 +121,81 @@ impl Failure {
             story: Vec::new(),
         }
     }
+}
+
+/// The way in which a run fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Lost by this mechanism, with one of these verdicts.
+    Lost(Mechanism, Vec<LossVerdict>),
+    /// Lost by this mechanism, or by none that is known, where the model allows no such loss.
+    Forbidden(Vec<(Option<Mechanism>, LossVerdict)>),
+    /// This check found something.
+    Anomaly(String),
+    /// The run hit a limit, or panicked with this message, wherever in the code that stands by now.
+    Testbed(Option<String>),
+}
+
+impl Way {
+    /// As a failure file records it.
+    pub(crate) fn of(failure: &Failure) -> Way {
+        let losses = &failure.showed.losses;
+        match failure.mechanism.as_str() {
+            TESTBED => Way::Testbed(match &failure.showed.outcome {
+                Outcome::Panicked(message) => Some(without_place(message).to_owned()),
+                _ => None,
+            }),
+            UNEXPLAINED => {
+                Way::Forbidden(losses.iter().map(|l| (l.mechanism, l.verdict)).collect())
+            }
+            id => match Mechanism::from_id(id) {
+                Some(mechanism) => {
+                    let by_it = losses.iter().filter(|l| l.mechanism == Some(mechanism));
+                    Way::Lost(mechanism, by_it.map(|l| l.verdict).collect())
+                }
+                None => Way::Anomaly(id.to_owned()),
+            },
+        }
+    }
+
+    /// Whether a run of that spec fails so.
+    pub(crate) fn is_shown(&self, spec: &RunSpec, result: &RunResult) -> bool {
+        match self {
+            Way::Testbed(None) => matches!(result.outcome, Outcome::LimitReached(_)),
+            Way::Testbed(Some(panic)) => match &result.outcome {
+                Outcome::Panicked(message) => without_place(message) == panic,
+                _ => false,
+            },
+            _ if result.outcome != Outcome::Finished => false,
+            Way::Anomaly(check) => result.anomalies.iter().any(|a| a.check == *check),
+            Way::Lost(mechanism, verdicts) => result
+                .losses
+                .iter()
+                .any(|loss| loss.mechanism == Some(*mechanism) && verdicts.contains(&loss.verdict)),
+            Way::Forbidden(losses) => result.losses.iter().any(|loss| {
+                losses.contains(&(loss.mechanism, loss.verdict))
+                    && loss.mechanism.is_none_or(|m| !is_allowed(spec, result, m))
+            }),
+        }
+    }
+}
+
+/// Whether the model lets a configuration lose by a mechanism, under the family or, for `random`, by
+/// what struck.
+fn is_allowed(spec: &RunSpec, result: &RunResult, mechanism: Mechanism) -> bool {
+    let config = CellConfig::new(&spec.topology, &spec.properties, &spec.applications);
+    let (Ok(config), Some(family)) = (config, Family::from_name(&spec.family)) else {
+        return true;
+    };
+    match family {
+        Family::Random => {
+            model::expect_run(&config, &result.faults, &spec.plan).contains(&mechanism)
+        }
+        family => model::expect(&config, family).allows(mechanism),
+    }
+}
+
+/// The message of a panic without its file and line, which come behind the last comma.
+fn without_place(message: &str) -> &str {
+    message.rsplit_once(", ").map_or(message, |(text, _)| text)
 }

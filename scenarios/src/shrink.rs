@@ -6,12 +6,10 @@
 //! it (IEEE TSE 28(2), 2002), greedy: what comes out is minimal in each single step, not the least
 //! of all.
 
-use crate::failure::{Build, Failure, Showed, TESTBED, UNEXPLAINED};
-use crate::model::{self, CellConfig};
+use crate::failure::{Build, Failure, Showed, Way};
+use crate::model::CellConfig;
 use crate::runner::RunFn;
-use everyack_sim::fault::{Family, Fault, FaultPlan, When, Whom};
-use everyack_sim::mechanism::Mechanism;
-use everyack_sim::result::{LossVerdict, Outcome};
+use everyack_sim::fault::{Fault, FaultPlan, When, Whom};
 use everyack_sim::spec::{Properties, PropertyFiles};
 use everyack_sim::{RunResult, RunSpec};
 
@@ -121,74 +119,6 @@ fn size(spec: &RunSpec, result: &RunResult) -> Size {
             .iter()
             .sum(),
         events: result.events,
-    }
-}
-
-/// The way in which a run fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Way {
-    /// Lost by this mechanism, with one of these verdicts.
-    Lost(Mechanism, Vec<LossVerdict>),
-    /// Lost by this mechanism, or by none that is known, where the model allows no such loss.
-    Forbidden(Vec<(Option<Mechanism>, LossVerdict)>),
-    /// This check found something.
-    Anomaly(String),
-    /// The run hit a limit, or panicked with this message.
-    Testbed(Option<String>),
-}
-
-impl Way {
-    fn of(failure: &Failure) -> Way {
-        let losses = &failure.showed.losses;
-        match failure.mechanism.as_str() {
-            TESTBED => Way::Testbed(match &failure.showed.outcome {
-                Outcome::Panicked(message) => Some(message.clone()),
-                _ => None,
-            }),
-            UNEXPLAINED => {
-                Way::Forbidden(losses.iter().map(|l| (l.mechanism, l.verdict)).collect())
-            }
-            id => match Mechanism::from_id(id) {
-                Some(mechanism) => {
-                    let by_it = losses.iter().filter(|l| l.mechanism == Some(mechanism));
-                    Way::Lost(mechanism, by_it.map(|l| l.verdict).collect())
-                }
-                None => Way::Anomaly(id.to_owned()),
-            },
-        }
-    }
-
-    /// Whether a run of that spec fails so.
-    fn is_shown(&self, spec: &RunSpec, result: &RunResult) -> bool {
-        match self {
-            Way::Testbed(None) => matches!(result.outcome, Outcome::LimitReached(_)),
-            Way::Testbed(Some(panic)) => result.outcome == Outcome::Panicked(panic.clone()),
-            _ if result.outcome != Outcome::Finished => false,
-            Way::Anomaly(check) => result.anomalies.iter().any(|a| a.check == *check),
-            Way::Lost(mechanism, verdicts) => result
-                .losses
-                .iter()
-                .any(|loss| loss.mechanism == Some(*mechanism) && verdicts.contains(&loss.verdict)),
-            Way::Forbidden(losses) => result.losses.iter().any(|loss| {
-                losses.contains(&(loss.mechanism, loss.verdict))
-                    && loss.mechanism.is_none_or(|m| !is_allowed(spec, result, m))
-            }),
-        }
-    }
-}
-
-/// Whether the model lets a configuration lose by a mechanism, under the family or, for `random`, by
-/// what struck.
-fn is_allowed(spec: &RunSpec, result: &RunResult, mechanism: Mechanism) -> bool {
-    let config = CellConfig::new(&spec.topology, &spec.properties, &spec.applications);
-    let (Ok(config), Some(family)) = (config, Family::from_name(&spec.family)) else {
-        return true;
-    };
-    match family {
-        Family::Random => {
-            model::expect_run(&config, &result.faults, &spec.plan).contains(&mechanism)
-        }
-        family => model::expect(&config, family).allows(mechanism),
     }
 }
 
@@ -457,9 +387,12 @@ fn refers_to(fault: &Fault) -> [Option<usize>; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::UNEXPLAINED;
+    use crate::model;
     use crate::suite;
-    use everyack_sim::fault::{Trigger, What};
-    use everyack_sim::result::{Loss, MessageCounts};
+    use everyack_sim::fault::{Family, Trigger, What};
+    use everyack_sim::mechanism::Mechanism;
+    use everyack_sim::result::{Loss, LossVerdict, MessageCounts, Outcome};
     use everyack_sim::spec::WireMode;
 
     fn build() -> Build {
@@ -604,6 +537,21 @@ mod tests {
             shrink(&failure(spec()), &build(), &otherwise, &mut |_, _| true),
             None
         );
+    }
+
+    #[test]
+    fn a_panic_is_the_same_one_wherever_it_stands_in_the_code() {
+        let panicked = |message: &str| RunResult::broken(Outcome::Panicked(message.into()));
+        let mut failure = failure(spec());
+        failure.mechanism = "testbed".into();
+        failure.showed = Showed::of(&panicked("no server, at all, step.rs:250"));
+        let same = |result| failure.fails_in_the_same_way(&result);
+        assert!(same(panicked("no server, at all, step.rs:261")));
+        assert!(!same(panicked("no leader, at all, step.rs:250")));
+        assert!(!same(RunResult::broken(Outcome::LimitReached(
+            "events".into()
+        ))));
+        assert!(!same(result(true)));
     }
 
     #[test]

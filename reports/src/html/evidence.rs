@@ -171,20 +171,13 @@ fn details(page: &Page<'_>, cell: &Cell, html: &mut Html) {
         .raw("</b>: ")
         .text(&cell::observation(cell))
         .raw("</summary><dl class=\"pairs\">");
-    let mut pair = |name: &'static str, value: &str| {
-        html.raw("<dt>")
-            .raw(name)
-            .raw("</dt><dd>")
-            .text(value)
-            .raw("</dd>");
-    };
-    pair("expected", &cell::expectation(cell));
+    html.pair("expected", &cell::expectation(cell));
     if !cell.note.is_empty() {
-        pair("why", &cell.note);
+        html.pair("why", &cell.note);
     }
-    pair("messages", &messages(cell));
+    html.pair("messages", &messages(cell));
     if let Some(rate) = cell::rate(cell) {
-        pair("rate", &rate);
+        html.pair("rate", &rate);
     }
     html.raw("</dl>");
     for saved in &cell.witnesses {

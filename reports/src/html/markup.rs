@@ -41,6 +41,15 @@ impl Html {
         self
     }
 
+    /// A term of a description list, with its text.
+    pub fn pair(&mut self, term: &'static str, text: &str) -> &mut Html {
+        self.raw("<dt>")
+            .raw(term)
+            .raw("</dt><dd>")
+            .text(text)
+            .raw("</dd>")
+    }
+
     /// What was made elsewhere.
     pub fn append(&mut self, other: &Html) -> &mut Html {
         self.0.push_str(&other.0);

@@ -271,17 +271,10 @@ fn alarm(report: &Report, cell: &Cell, html: &mut Html) {
         .raw("\">")
         .text(&cell::place(cell, &report.cells))
         .raw("</a></h3><dl class=\"pairs\">");
-    let mut pair = |name: &'static str, value: &str| {
-        html.raw("<dt>")
-            .raw(name)
-            .raw("</dt><dd>")
-            .text(value)
-            .raw("</dd>");
-    };
-    pair("expected", &cell::expectation(cell));
-    pair("seen", &cell::observation(cell));
+    html.pair("expected", &cell::expectation(cell));
+    html.pair("seen", &cell::observation(cell));
     if !cell.note.is_empty() {
-        pair("why", &cell.note);
+        html.pair("why", &cell.note);
     }
     html.raw("</dl>");
     if let Some(witness) = cell.witnesses.first() {

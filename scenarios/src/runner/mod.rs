@@ -396,10 +396,7 @@ impl Running<'_> {
                     demanded,
                     tolerated: self.suite.tolerate.contains(&cell.family),
                 };
-                Cell {
-                    price,
-                    ..cell_of(cell, tally, judging, self.seeds(), witnesses)
-                }
+                cell_of(cell, tally, judging, self.seeds(), (witnesses, price))
             })
             .collect();
         link_twins(&mut report.cells);
@@ -535,7 +532,7 @@ fn cell_of(
     tally: &Tally,
     judging: Judging,
     seeds: u64,
-    witnesses: Vec<Witness>,
+    (witnesses, price): (Vec<Witness>, Option<report::Price>),
 ) -> Cell {
     let (verdict, note) = verdict(cell, tally, judging);
     let batch = tally.batch;
@@ -574,7 +571,7 @@ fn cell_of(
         losses_by_mechanism: tally.losses_by_mechanism.clone(),
         unavailable_ms: tally.unavailable.quantiles(),
         ack_ms: tally.ack.ack_quantiles(),
-        price: None,
+        price,
         witnesses,
     }
 }

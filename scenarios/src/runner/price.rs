@@ -4,7 +4,7 @@
 
 use super::{RunKey, Running, guarded};
 use crate::report::Price;
-use crate::runner::statistics::{Histogram, rounded};
+use crate::runner::statistics::Histogram;
 use everyack_sim::RunSpec;
 use everyack_sim::fault::{Family, FaultPlan};
 use everyack_sim::result::Outcome;
@@ -65,7 +65,7 @@ impl Running<'_> {
         // producers learn of the cluster and get their ids.
         let times = at_once.ack_us.first().zip(at_once.ack_us.last());
         let took_us = times.map_or(0, |(first, last)| last - first);
-        let per_s = |us: u32| rounded(at_once.messages.acked as f64 * 1e6 / f64::from(us)).round();
+        let per_s = |us: u32| (at_once.messages.acked as f64 * 1e6 / f64::from(us)).round();
         Some(Price {
             ack_ms: latencies.ack_quantiles(),
             messages_per_s: (took_us > 0).then(|| per_s(took_us)),

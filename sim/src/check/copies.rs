@@ -34,14 +34,7 @@ impl Copies {
             return None;
         };
         let log = logs.log(node, *partition)?;
-        if log.leader == NO_BROKER {
-            return None;
-        }
-        let leader = NodeId::of_broker(log.leader);
-        let leading = logs.log(leader, *partition)?;
-        if leading.leader != log.leader || leading.leader_epoch != log.leader_epoch {
-            return None;
-        }
+        let (leader, leading) = logs.leader_of(log, *partition)?;
         let same = leading.log_end >= log.log_end
             && (leading.prefix_at(log.log_end)).is_none_or(|prefix| log.prefix() == Some(prefix));
         if same || !self.broken.insert(*partition) {

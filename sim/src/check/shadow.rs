@@ -113,6 +113,22 @@ impl ShadowLogs {
         self.logs.get(&(node, partition))
     }
 
+    /// The log of the broker that a replica follows, with its node, while that one leads in the same epoch,
+    /// as the facts tell.
+    pub fn leader_of(
+        &self,
+        log: &ShadowLog,
+        partition: TopicPartition,
+    ) -> Option<(NodeId, &ShadowLog)> {
+        if log.leader == NO_BROKER {
+            return None;
+        }
+        let leader = NodeId::of_broker(log.leader);
+        let leading = self.log(leader, partition)?;
+        let same = leading.leader == log.leader && leading.leader_epoch == log.leader_epoch;
+        same.then_some((leader, leading))
+    }
+
     fn log_mut(&mut self, node: NodeId, partition: TopicPartition) -> &mut ShadowLog {
         let log = self.logs.entry((node, partition));
         log.or_insert_with(ShadowLog::new)

@@ -19,14 +19,7 @@ pub fn check(node: NodeId, fact: &Fact, logs: &ShadowLogs) -> Option<Anomaly> {
         return None;
     };
     let log = logs.log(node, *partition)?;
-    if log.leader == NO_BROKER {
-        return None;
-    }
-    let leader = NodeId::of_broker(log.leader);
-    let leading = logs.log(leader, *partition)?;
-    if leading.leader != log.leader || leading.leader_epoch != log.leader_epoch {
-        return None;
-    }
+    let (leader, leading) = logs.leader_of(log, *partition)?;
     let gone = &log.ends()[log.ends_up_to(*to)..];
     let agreed = gone
         .iter()

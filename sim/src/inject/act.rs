@@ -380,15 +380,11 @@ impl Injector {
         world: &World<Node>,
     ) -> bool {
         for &target in targets {
-            for other in cluster.brokers.iter().map(|b| NodeId::of_broker(*b)) {
-                if other != target {
-                    self.slow(i, target, other, extra_us, world);
-                }
+            for other in broker_nodes(cluster).filter(|other| *other != target) {
+                self.slow(i, target, other, extra_us, world);
             }
-            world.record(
-                target,
-                EventKind::Fault(FaultEvent::LinksSlowed { extra_us }),
-            );
+            let slowed = FaultEvent::LinksSlowed { extra_us };
+            world.record(target, EventKind::Fault(slowed));
         }
         true
     }
