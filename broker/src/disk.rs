@@ -29,6 +29,9 @@ pub enum DiskError {
 pub trait Disk {
     /// Opens `path` for reading and writing, creating an empty file where none is.
     fn open(&mut self, path: &str) -> Result<FileId, DiskError>;
+    /// Gives a handle back: it may not be used any more, and the file lives on only under its name.
+    /// A sync that is under way completes all the same.
+    fn close(&mut self, file: FileId);
     /// Whether a file of that name is visible.
     fn exists(&self, path: &str) -> bool;
     /// Every visible file whose path starts with `prefix`, sorted.

@@ -5,13 +5,15 @@ use crate::disk::{Disk, DiskError, FileId};
 use crate::env::SyncToken;
 use bytes::Bytes;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files as byte vectors.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk {
     names: BTreeMap<String, u32>,
     files: Vec<Vec<u8>>,
+    /// Given back and not opened again.
+    closed: BTreeSet<FileId>,
     /// Tokens of every sync that was started, in order.
     pub syncs: Vec<SyncToken>,
     /// Directories of every `sync_dir`, in order.
@@ -41,6 +43,11 @@ impl MemoryDisk {
         &mut self.files[self.names[path] as usize]
     }
 
+    fn file(&self, file: FileId) -> usize {
+        assert!(!self.closed.contains(&file), "{file:?} was closed");
+        file.0 as usize
+    }
+
     fn fails(&mut self) -> Result<(), DiskError> {
         self.fail_next.take().map_or(Ok(()), Err)
     }
@@ -50,12 +57,17 @@ impl Disk for MemoryDisk {
     fn open(&mut self, path: &str) -> Result<FileId, DiskError> {
         self.fails()?;
         if let Some(&file) = self.names.get(path) {
+            self.closed.remove(&FileId(file));
             return Ok(FileId(file));
         }
         let file = self.files.len() as u32;
         self.files.push(Vec::new());
         self.names.insert(path.to_owned(), file);
         Ok(FileId(file))
+    }
+
+    fn close(&mut self, file: FileId) {
+        assert!(self.closed.insert(file), "{file:?} is closed twice");
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -68,7 +80,7 @@ impl Disk for MemoryDisk {
     }
 
     fn len(&self, file: FileId) -> u64 {
-        self.files[file.0 as usize].len() as u64
+        self.files[self.file(file)].len() as u64
     }
 
     fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<(), DiskError> {
@@ -78,14 +90,15 @@ impl Disk for MemoryDisk {
         } else {
             bytes.len() / 2
         };
-        self.files[file.0 as usize].extend_from_slice(&bytes[..written]);
+        let index = self.file(file);
+        self.files[index].extend_from_slice(&bytes[..written]);
         failed
     }
 
     fn read(&self, file: FileId, at: u64, len: u64) -> Result<Bytes, DiskError> {
         self.reads.set(self.reads.get() + 1);
         let range = at as usize..(at + len) as usize;
-        let bytes = self.files[file.0 as usize].get(range);
+        let bytes = self.files[self.file(file)].get(range);
         bytes.map(Bytes::copy_from_slice).ok_or(DiskError::Io)
     }
 
@@ -94,7 +107,8 @@ impl Disk for MemoryDisk {
             return Err(DiskError::Io);
         }
         self.fails()?;
-        self.files[file.0 as usize].truncate(len as usize);
+        let index = self.file(file);
+        self.files[index].truncate(len as usize);
         Ok(())
     }
 
@@ -113,7 +127,8 @@ impl Disk for MemoryDisk {
             .ok_or(DiskError::NotFound)
     }
 
-    fn sync(&mut self, _file: FileId, token: SyncToken) {
+    fn sync(&mut self, file: FileId, token: SyncToken) {
+        self.file(file);
         self.syncs.push(token);
     }
 

@@ -50,6 +50,9 @@ const GROWS_FAST: usize = PAGE_BYTES;
 /// Index into [`SimDisk::inodes`].
 type Ino = u32;
 
+/// No file, see [`Handles`].
+const CLOSED: Ino = Ino::MAX;
+
 /// An earlier version of a file, told relative to the cached content: it is the cached content's
 /// first `same` bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -427,6 +430,7 @@ impl SimDisk {
 #[derive(Debug, Default)]
 pub struct Handles {
     base: u32,
+    /// [`CLOSED`] for a handle that was given back.
     inodes: Vec<Ino>,
 }
 
@@ -435,7 +439,9 @@ impl Handles {
     pub(super) fn close_all(&mut self, disk: &mut SimDisk) {
         self.base += self.inodes.len() as u32;
         for ino in self.inodes.drain(..) {
-            disk.inode_mut(ino).opens -= 1;
+            if ino != CLOSED {
+                disk.inode_mut(ino).opens -= 1;
+            }
         }
     }
 
@@ -444,7 +450,9 @@ impl Handles {
             .0
             .checked_sub(self.base)
             .unwrap_or_else(|| panic!("{file:?} was opened by an earlier incarnation"));
-        self.inodes[index as usize]
+        let ino = self.inodes[index as usize];
+        assert!(ino != CLOSED, "{file:?} was closed");
+        ino
     }
 
     fn open(&mut self, disk: &mut SimDisk, ino: Ino) -> FileId {
@@ -458,6 +466,12 @@ impl Handles {
                 self.inodes.len() - 1
             });
         FileId(self.base + index as u32)
+    }
+
+    fn close(&mut self, disk: &mut SimDisk, file: FileId) {
+        let ino = self.ino(file);
+        disk.inode_mut(ino).opens -= 1;
+        self.inodes[(file.0 - self.base) as usize] = CLOSED;
     }
 }
 
@@ -481,6 +495,10 @@ impl Disk for DiskHandle<'_> {
             }
         };
         Ok(self.handles.open(self.disk, ino))
+    }
+
+    fn close(&mut self, file: FileId) {
+        self.handles.close(self.disk, file);
     }
 
     fn exists(&self, path: &str) -> bool {

@@ -78,6 +78,34 @@ impl Fixture {
 }
 
 #[test]
+fn a_closed_and_deleted_file_gives_its_room_back() {
+    let mut fixture = Fixture::new(1);
+    for n in 0..200 {
+        let path = format!("dir/{n}");
+        let mut disk = fixture.handle();
+        let file = disk.open(&path).unwrap();
+        disk.append(file, b"bytes").unwrap();
+        disk.delete(&path).unwrap();
+        assert_eq!(disk.len(file), 5, "an open file outlives its name");
+        disk.close(file);
+        let id = fixture.begin_sync_dir("dir");
+        fixture.disk.complete(id);
+    }
+    let kept = fixture.disk.inodes.iter().flatten().count();
+    assert!(kept <= 65, "{kept} of 200 files are still there");
+}
+
+#[test]
+#[should_panic(expected = "was closed")]
+fn a_closed_handle_is_refused() {
+    let mut fixture = Fixture::new(1);
+    let mut disk = fixture.handle();
+    let file = disk.open("x").unwrap();
+    disk.close(file);
+    disk.append(file, b"late").unwrap();
+}
+
+#[test]
 fn a_failed_sync_leaves_zeros_before_what_was_written_meanwhile() {
     let mut f = Fixture::new(1);
     f.append("log", b"kept");
