@@ -6,6 +6,7 @@
 //! handled one after the other (`SocketServer` mutes a channel until its response is sent).
 
 mod accepted;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +28,11 @@ use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::Asker;
 use crate::shutdown::Stage;
 use crate::sorted_map::SortedMap;
-use crate::time::{MICROS, Nanos, SECONDS, millis};
+use crate::time::{MICROS, Nanos, SECONDS};
 use crate::wire::*;
 use accepted::Accepted;
 use std::collections::VecDeque;
+pub(crate) use tasks::Task;
 
 /// Upper bits of timer tokens: whose timer it is. The lower bits are the owner's.
 mod timer {
@@ -53,26 +55,6 @@ mod timer {
         (token & !low, token & low)
     }
 }
-
-/// Recurring work of `KafkaScheduler`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// `isr-expiration`
-    IsrExpiration,
-    /// `highwatermark-checkpoint`
-    HighWatermarkCheckpoint,
-    /// `kafka-log-flusher`
-    LogFlusher,
-    /// `kafka-recovery-point-checkpoint`
-    RecoveryPointCheckpoint,
-}
-
-const TASKS: [Task; 4] = [
-    Task::IsrExpiration,
-    Task::HighWatermarkCheckpoint,
-    Task::LogFlusher,
-    Task::RecoveryPointCheckpoint,
-];
 
 /// Service times of metadata and of recurring work, *modelled* like those of requests.
 const METADATA_COST: Nanos = 100 * MICROS;
@@ -228,9 +210,7 @@ impl Broker {
         };
         run.lifecycle.communicate(-1, env);
         run.observer.fetch(env);
-        for task in TASKS {
-            run.schedule(task, true, env);
-        }
+        run.schedule_all(env);
         self.run = Some(run);
     }
 }
@@ -486,6 +466,8 @@ impl Run {
                     self.offsets.elected(partition, epoch, bytes, env);
                 }
             }
+            Upcall::FlushLog(id, offset) => self.enqueue_task(Task::FlushLog(id, offset), env),
+            Upcall::DeleteFileAfter(delay) => env.timer_in(delay, tasks::DELETE_FILE),
             Upcall::ResignedLeader(id) => {
                 if let Some(partition) = self.offsets_partition(id) {
                     let answers = self.offsets.resigned(partition);
@@ -570,10 +552,7 @@ impl Run {
                 self.answer_all(answers, env);
             }
             timer::SHUTDOWN => self.stop_serving(env),
-            timer::TASK => {
-                self.tasks.push_back(TASKS[low as usize]);
-                env.serve(Queue::Scheduler, TASK_COST);
-            }
+            timer::TASK => self.task_due(low, env),
             _ => panic!("a timer of nobody: {token:#x}"),
         }
     }
@@ -597,44 +576,9 @@ impl Run {
                     self.offsets.load(partition, &replica.log, env);
                 }
             }
-            Queue::Scheduler => {
-                if let Some(task) = self.tasks.pop_front() {
-                    self.run_task(task, env);
-                    self.schedule(task, false, env);
-                }
-            }
+            Queue::Scheduler => self.serve_task(env),
             Queue::LogDirFailureHandler => self.replicas.handle_log_directory_failure(env),
             Queue::Controller => panic!("a broker is no controller"),
-        }
-    }
-
-    /// When a task runs next. First delays as in `ReplicaManager.startup` and `LogManager.startup`.
-    fn schedule(&self, task: Task, first: bool, env: &mut Env<'_>) {
-        let c = &self.config;
-        let initial = c.log_initial_task_delay_ms;
-        let (initial, period) = match task {
-            Task::IsrExpiration => (0, c.replica_lag_time_max_ms / 2),
-            Task::HighWatermarkCheckpoint => {
-                let period = c.replica_high_watermark_checkpoint_interval_ms;
-                (period, period)
-            }
-            Task::LogFlusher => (initial, c.log_flush_scheduler_interval_ms),
-            Task::RecoveryPointCheckpoint => (initial, c.log_flush_offset_checkpoint_interval_ms),
-        };
-        let delay = millis(if first { initial } else { period });
-        // Never, in words of configuration: Long.MAX.
-        if (first || period > 0) && delay < 1_000_000 * SECONDS {
-            let index = TASKS.iter().position(|t| *t == task).expect("listed") as u64;
-            env.timer_in(delay, TimerToken(timer::TASK | index));
-        }
-    }
-
-    fn run_task(&mut self, task: Task, env: &mut Env<'_>) {
-        match task {
-            Task::IsrExpiration => self.replicas.expire_isr(env),
-            Task::HighWatermarkCheckpoint => self.replicas.checkpoint_high_watermarks(env),
-            Task::LogFlusher => self.replicas.flush_dirty_logs(env),
-            Task::RecoveryPointCheckpoint => self.replicas.checkpoint_recovery_points(env),
         }
     }
 

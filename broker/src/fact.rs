@@ -3,6 +3,7 @@
 
 use crate::disk::DiskError;
 use crate::ids::*;
+use crate::log::LogStartReason;
 use crate::wire::ErrorCode;
 use bytes::Bytes;
 
@@ -36,8 +37,14 @@ pub enum Fact {
         topic: TopicName,
         /// Its index.
         partition: i32,
+        /// First offset that can be read.
+        log_start: Offset,
         /// Log end after recovery.
         log_end: Offset,
+        /// Fingerprint of what was loaded ([`BatchMetadata::prefix`]).
+        ///
+        /// [`BatchMetadata::prefix`]: crate::log::BatchMetadata::prefix
+        prefix: u64,
         /// Bytes cut off behind the last valid batch.
         truncated_bytes: u64,
     },
@@ -75,6 +82,22 @@ pub enum Fact {
         partition: TopicPartition,
         /// Every record below is durable.
         offset: Offset,
+    },
+    /// A log began a new segment.
+    SegmentRolled {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Where it begins.
+        base_offset: Offset,
+    },
+    /// A log's start moved forward: what lies below is not read any more.
+    LogStartMoved {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The new start.
+        offset: Offset,
+        /// Why.
+        reason: LogStartReason,
     },
     /// The high watermark as this replica knows it moved forward.
     HighWatermark {
@@ -212,6 +235,8 @@ impl Fact {
             Fact::Appended { partition, .. }
             | Fact::Truncated { partition, .. }
             | Fact::Flushed { partition, .. }
+            | Fact::SegmentRolled { partition, .. }
+            | Fact::LogStartMoved { partition, .. }
             | Fact::HighWatermark { partition, .. }
             | Fact::BecameLeader { partition, .. }
             | Fact::BecameFollower { partition, .. }

@@ -4,7 +4,7 @@
 //!    the broker may stop. Meanwhile it serves as before. Given up after five minutes.
 //! 2. No request is taken any more: connections are closed, what waits in queues or purgatories is
 //!    dropped unanswered, fetchers and scheduler stop. Appends in hand go on to their end.
-//! 3. High watermarks are written, every log is flushed, recovery points are written, and then the
+//! 3. High watermarks are written, every log is flushed, recovery points and log starts are written, and then the
 //!    clean-shutdown marker with the broker epoch. The process ends.
 //!
 //! A broker that was never unfenced ends at once (`maybeChangeStatus(STARTED, SHUTTING_DOWN)`), and one
@@ -29,7 +29,7 @@ pub(crate) enum Stage {
     HighWatermarks,
     /// Every log is being flushed.
     Flushing,
-    /// The recovery points are being written.
+    /// The recovery points and the log starts are being written.
     RecoveryPoints,
     /// The marker is being written.
     Marker,
@@ -117,6 +117,7 @@ impl Run {
                 }
                 Stage::Flushing => {
                     self.replicas.checkpoint_recovery_points(env);
+                    self.replicas.checkpoint_log_starts(env);
                     Stage::RecoveryPoints
                 }
                 Stage::RecoveryPoints => {

@@ -16,9 +16,9 @@ use everyack_broker::bug::Bug;
 use everyack_broker::client::{Consumer, Producer};
 use everyack_broker::config::{BrokerConfig, ConsumerConfig, ProducerConfig};
 use everyack_broker::controller::{Controller, MetadataImage, TopicSpec};
-use everyack_broker::group::{OFFSETS_TOPIC, partition_for};
+use everyack_broker::group::{OFFSETS_TOPIC, offsets_topic_configs, partition_for};
 use everyack_broker::ids::*;
-use everyack_broker::log::PartitionLog;
+use everyack_broker::log::batches;
 use everyack_broker::replica::Partition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -61,8 +61,6 @@ pub struct Cluster {
     pub assignment: Vec<Vec<BrokerId>>,
     /// Name of the topic.
     pub topic: TopicName,
-    /// The log file of each partition of the topic, on whichever broker.
-    pub log_files: Vec<String>,
     /// `group.id`.
     pub group: String,
     config: BrokerConfig,
@@ -112,9 +110,6 @@ impl Cluster {
             consumers: Vec::new(),
             assignment,
             topic: spec.topology.topic.as_str().into(),
-            log_files: (0..spec.topology.partitions)
-                .map(|p| PartitionLog::file_name(&format!("{}-{p}", spec.topology.topic), 0))
-                .collect(),
             group: String::new(),
             config,
             dead_letter_topic: registry::consumer(&spec.applications.consumer)
@@ -226,7 +221,7 @@ impl Cluster {
                     self.offsets_partitions,
                     self.offsets_replicas,
                 ),
-                configs: Vec::new(),
+                configs: offsets_topic_configs(&self.config),
             },
         ];
         if let Some(name) = &self.dead_letter_topic {
@@ -316,34 +311,31 @@ impl Cluster {
             })
     }
 
-    /// Whether all replicas of a partition have logs of one length. Of those that do not run, and of
-    /// all beside them, what lies on the disks is measured.
+    /// Whether the logs of all replicas of a partition end at one offset. Of those that do not run, and
+    /// of all beside them, what lies on the disks is read.
     pub fn is_copied(&self, kernel: &Kernel<Node>, partition: i32) -> bool {
         let replicas = &self.assignment[partition as usize];
         let living = replicas
             .iter()
             .map(|b| self.replica(kernel, *b, partition))
-            .map(|r| r.map(|r| r.log.log_end_offset() as u64));
-        let mut ends: Vec<Option<u64>> = living.collect();
+            .map(|r| r.map(|r| r.log.log_end_offset()));
+        let mut ends: Vec<Option<Offset>> = living.collect();
         if ends.iter().any(Option::is_none) {
             let on_disk = replicas.iter().map(|b| {
                 let disk = kernel.disk(machine_of(NodeId::of_broker(*b)));
-                Some(self.bytes_on(disk, partition))
+                Some(self.end_on(disk, partition))
             });
             ends = on_disk.collect();
         }
         ends.windows(2).all(|pair| pair[0] == pair[1])
     }
 
-    /// Bytes of a partition's log on a disk.
-    fn bytes_on(&self, disk: &SimDisk, partition: i32) -> u64 {
-        let dir = format!("{}-{partition}/", self.topic);
-        let logs = disk
-            .paths()
-            .filter(|p| p.starts_with(&dir) && p.ends_with(".log"));
-        logs.filter_map(|p| disk.content(p))
-            .map(|content| content.len() as u64)
-            .sum()
+    /// Where a partition's log on a disk ends, by what its segments hold.
+    fn end_on(&self, disk: &SimDisk, partition: i32) -> Offset {
+        let content = segments_on(disk, &format!("{}-{partition}/", self.topic));
+        let batches = batches(&content).map_while(Result::ok);
+        let end = batches.last().map(|batch| batch.header.last_offset() + 1);
+        end.unwrap_or(0)
     }
 
     /// Whether a consumer stands further than its group has committed.
@@ -400,11 +392,7 @@ impl Cluster {
         let dir = format!("{}-{partition}/", self.topic);
         let logs = self.assignment[partition as usize].iter().map(|&broker| {
             let disk = kernel.disk(machine_of(NodeId::of_broker(broker)));
-            let path = disk
-                .paths()
-                .find(|p| p.starts_with(&dir) && p.ends_with(".log"));
-            let content = path.and_then(|p| disk.content(p)).unwrap_or_default();
-            (broker, Bytes::copy_from_slice(content))
+            (broker, segments_on(disk, &dir))
         });
         FinalPartition {
             leader,
@@ -458,8 +446,7 @@ impl Cluster {
             return BTreeSet::new();
         };
         let disk = kernel.disk(machine_of(NodeId::of_broker(leader)));
-        let content = disk.content(&PartitionLog::file_name(&format!("{topic}-0"), 0));
-        let letters = messages_in(&Bytes::copy_from_slice(content.unwrap_or_default()), 0);
+        let letters = messages_in(&segments_on(disk, &format!("{topic}-0/")), 0);
         let names = letters.iter().map(|(id, _)| (id.producer, id.sequence));
         names.collect()
     }
@@ -511,4 +498,13 @@ fn assign(brokers: &[BrokerId], partitions: i32, replicas: usize) -> Vec<Vec<Bro
                 .collect()
         })
         .collect()
+}
+
+/// The segments of a log as a disk holds them, one behind the other; `dir` ends with a slash.
+fn segments_on(disk: &SimDisk, dir: &str) -> Bytes {
+    let segments = disk
+        .paths()
+        .filter(|path| path.starts_with(dir) && path.ends_with(".log"));
+    let contents: Vec<&[u8]> = segments.filter_map(|path| disk.content(path)).collect();
+    contents.concat().into()
 }

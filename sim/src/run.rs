@@ -306,9 +306,9 @@ impl<'a> Run<'a> {
         let Some(batch) = batch.filter(|b| b.base_offset == base_offset) else {
             return Vec::new();
         };
-        let path = &self.cluster.log_files[partition.partition as usize];
+        let path = replica.expect("it has the batch").log.file_of(&batch);
         let disk = kernel.disk(crate::cluster::machine_of(node));
-        let content = disk.content(path).expect("the log's file");
+        let content = disk.content(&path).expect("the log's file");
         let from = batch.position as usize;
         let bytes = Bytes::copy_from_slice(&content[from..from + batch.size as usize]);
         messages_in(&bytes, partition.partition)

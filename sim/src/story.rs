@@ -8,6 +8,7 @@ use crate::run::micros;
 use everyack_broker::fact::{Fact, PositionResetReason};
 use everyack_broker::group::OFFSETS_TOPIC;
 use everyack_broker::ids::*;
+use everyack_broker::log::LogStartReason;
 
 /// How things are called in a story.
 pub struct Names {
@@ -281,8 +282,22 @@ fn fact_sentence(fact: &Fact, names: &Names) -> Option<String> {
             partition,
             log_end,
             truncated_bytes,
+            ..
         } => Some(format!(
             "recovers {topic}-{partition}: log end {log_end}, {truncated_bytes} bytes cut off"
+        )),
+        Fact::LogStartMoved {
+            partition,
+            offset,
+            reason,
+        } => Some(format!(
+            "keeps {} from {offset} on only: {}",
+            p(partition),
+            match reason {
+                LogStartReason::Leader => "its leader does",
+                LogStartReason::ClientDeletion => "a client had the rest deleted",
+                LogStartReason::SegmentDeletion => "older segments are past their retention",
+            }
         )),
         Fact::Truncated {
             partition,

@@ -63,6 +63,11 @@ impl BrokerConfig {
             fetch_max_bytes: read.int("fetch.max.bytes")?,
             default_replication_factor: read.short("default.replication.factor")?,
             num_partitions: read.int("num.partitions")?,
+            log_retention_check_interval_ms: read.long("log.retention.check.interval.ms")?,
+            log_flush_start_offset_checkpoint_interval_ms: read
+                .int_ms("log.flush.start.offset.checkpoint.interval.ms")?,
+            log_cleaner_backoff_ms: read.long("log.cleaner.backoff.ms")?,
+            offsets_topic_segment_bytes: read.int("offsets.topic.segment.bytes")?,
             topic_defaults: topic_defaults(&read)?,
         };
         config.check_fetch_wait(&read)?;
@@ -127,7 +132,64 @@ fn topic_defaults(read: &Reader<'_>) -> Result<TopicConfig, ConfigError> {
         flush_messages: read.long("log.flush.interval.messages")?,
         flush_ms,
         max_message_bytes: read.int("message.max.bytes")?,
+        segment_bytes: read.int("log.segment.bytes")?,
+        segment_ms: roll_ms(read)?,
+        segment_index_bytes: read.int("log.index.size.max.bytes")?,
+        index_interval_bytes: read.int("log.index.interval.bytes")?,
+        retention_ms: retention_ms(read)?,
+        retention_bytes: read.long("log.retention.bytes")?,
+        file_delete_delay_ms: read.long("log.segment.delete.delay.ms")?,
+        cleanup_policy: read.cleanup_policy("log.cleanup.policy")?,
+        delete_retention_ms: read.long("log.cleaner.delete.retention.ms")?,
+        min_cleanable_dirty_ratio: read.millionths("log.cleaner.min.cleanable.ratio")?,
+        min_compaction_lag_ms: read.long("log.cleaner.min.compaction.lag.ms")?,
+        max_compaction_lag_ms: read.long("log.cleaner.max.compaction.lag.ms")?,
+        log_append_time: read.one_of("log.message.timestamp.type")? == "LogAppendTime",
+        message_timestamp_before_max_ms: read.long("log.message.timestamp.before.max.ms")?,
+        message_timestamp_after_max_ms: read.long("log.message.timestamp.after.max.ms")?,
     })
+}
+
+const MINUTE_MS: i64 = 60_000;
+
+/// `AbstractKafkaConfig.logRollTimeMillis`. Zero and less pass the broker's check and fail the
+/// topics' (`segment.ms`, at least 1).
+fn roll_ms(read: &Reader<'_>) -> Result<i64, ConfigError> {
+    match read.optional_long("log.roll.ms")? {
+        None => Ok(read.int_ms("log.roll.hours")? * 60 * MINUTE_MS),
+        Some(ms) if ms >= 1 => Ok(ms),
+        Some(ms) => Err(ConfigError::new(
+            Scope::Broker,
+            "log.roll.ms",
+            quoted(&ms.to_string()),
+            "at least 1, since it is the default of the topics' segment.ms".to_string(),
+        )),
+    }
+}
+
+/// `AbstractKafkaConfig.logRetentionTimeMillis`: negative means for ever; 0 is refused there.
+fn retention_ms(read: &Reader<'_>) -> Result<i64, ConfigError> {
+    let minutes = read.optional_int("log.retention.minutes")?;
+    let (name, ms) = match (read.optional_long("log.retention.ms")?, minutes) {
+        (Some(ms), _) => ("log.retention.ms", ms),
+        (None, Some(minutes)) => (
+            "log.retention.minutes",
+            i64::from(minutes).saturating_mul(MINUTE_MS),
+        ),
+        (None, None) => {
+            let hours = read.int("log.retention.hours")?;
+            ("log.retention.hours", i64::from(hours) * 60 * MINUTE_MS)
+        }
+    };
+    if ms == 0 {
+        return Err(ConfigError::new(
+            Scope::Broker,
+            name,
+            quoted("0"),
+            "-1 (for ever) or above 0".to_string(),
+        ));
+    }
+    Ok(ms.max(-1))
 }
 
 impl TopicConfig {
@@ -138,6 +200,7 @@ impl TopicConfig {
     pub fn resolve(broker: &BrokerConfig, topic: &PropertyMap) -> Result<Self, ConfigError> {
         let read = Reader::new(Scope::Topic, topic);
         let mut config = broker.topic_defaults.clone();
+        config.take_storage_settings(&read)?;
         if read.is_set("min.insync.replicas") {
             config.min_insync_replicas = read.int("min.insync.replicas")?;
         }
@@ -155,6 +218,73 @@ impl TopicConfig {
             config.max_message_bytes = read.int("max.message.bytes")?;
         }
         Ok(config)
+    }
+
+    /// What a topic sets of segments, retention, compaction and timestamps.
+    fn take_storage_settings(&mut self, read: &Reader<'_>) -> Result<(), ConfigError> {
+        let long = |name: &str, field: &mut i64| -> Result<(), ConfigError> {
+            if read.is_set(name) {
+                *field = read.long(name)?;
+            }
+            Ok(())
+        };
+        let int = |name: &str, field: &mut i32| -> Result<(), ConfigError> {
+            if read.is_set(name) {
+                *field = read.int(name)?;
+            }
+            Ok(())
+        };
+        int("segment.bytes", &mut self.segment_bytes)?;
+        // `LogConfig.segmentSize`
+        int("internal.segment.bytes", &mut self.segment_bytes)?;
+        long("segment.ms", &mut self.segment_ms)?;
+        int("segment.index.bytes", &mut self.segment_index_bytes)?;
+        int("index.interval.bytes", &mut self.index_interval_bytes)?;
+        long("retention.ms", &mut self.retention_ms)?;
+        long("retention.bytes", &mut self.retention_bytes)?;
+        long("file.delete.delay.ms", &mut self.file_delete_delay_ms)?;
+        long("delete.retention.ms", &mut self.delete_retention_ms)?;
+        long("min.compaction.lag.ms", &mut self.min_compaction_lag_ms)?;
+        long("max.compaction.lag.ms", &mut self.max_compaction_lag_ms)?;
+        long(
+            "message.timestamp.before.max.ms",
+            &mut self.message_timestamp_before_max_ms,
+        )?;
+        long(
+            "message.timestamp.after.max.ms",
+            &mut self.message_timestamp_after_max_ms,
+        )?;
+        if read.is_set("cleanup.policy") {
+            self.cleanup_policy = read.cleanup_policy("cleanup.policy")?;
+        }
+        if read.is_set("min.cleanable.dirty.ratio") {
+            self.min_cleanable_dirty_ratio = read.millionths("min.cleanable.dirty.ratio")?;
+        }
+        if read.is_set("message.timestamp.type") {
+            self.log_append_time = read.one_of("message.timestamp.type")? == "LogAppendTime";
+        }
+        if self.min_compaction_lag_ms > self.max_compaction_lag_ms {
+            // `LogConfig.validateValues`
+            let beside = format!("max.compaction.lag.ms = {}", self.max_compaction_lag_ms);
+            let allowed = "at most max.compaction.lag.ms".to_string();
+            let lag = self.min_compaction_lag_ms.to_string();
+            return Err(ConfigError::new(
+                Scope::Topic,
+                "min.compaction.lag.ms",
+                format!("{} beside {beside}", quoted(&lag)),
+                allowed,
+            ));
+        }
+        Ok(())
+    }
+
+    /// `LogConfig.maxSegmentMs`: the age at which a segment is rolled.
+    pub fn max_segment_ms(&self) -> i64 {
+        if self.cleanup_policy.compact && self.max_compaction_lag_ms > 0 {
+            self.max_compaction_lag_ms.min(self.segment_ms)
+        } else {
+            self.segment_ms
+        }
     }
 }
 

@@ -74,12 +74,34 @@ fn broker_defaults_are_kafkas() {
         fetch_max_bytes: 55 * 1024 * 1024,                    // ServerConfigs
         default_replication_factor: 1,                        // ReplicationConfigs
         num_partitions: 1,                                    // ServerLogConfigs
+        log_retention_check_interval_ms: 300_000,             // ServerLogConfigs
+        log_flush_start_offset_checkpoint_interval_ms: 60_000, // ServerLogConfigs
+        log_cleaner_backoff_ms: 15_000,                       // CleanerConfig
+        offsets_topic_segment_bytes: 100 * 1024 * 1024,       // GroupCoordinatorConfig
         topic_defaults: TopicConfig {
             min_insync_replicas: 1,                // ServerLogConfigs
             unclean_leader_election_enable: false, // LogConfig
             flush_messages: i64::MAX,              // ServerLogConfigs
             flush_ms: i64::MAX,                    // falls to the scheduler's interval
             max_message_bytes: 1024 * 1024 + 12,   // LogConfig: + Records.LOG_OVERHEAD
+            segment_bytes: 1024 * 1024 * 1024,     // LogConfig, like those below
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            segment_index_bytes: 10 * 1024 * 1024,
+            index_interval_bytes: 4096,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
+            cleanup_policy: CleanupPolicy {
+                delete: true,
+                compact: false,
+            },
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            min_cleanable_dirty_ratio: 500_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            log_append_time: false,
+            message_timestamp_before_max_ms: i64::MAX,
+            message_timestamp_after_max_ms: 60 * 60 * 1000, // KIP-1030
         },
     };
     assert_eq!(broker(&[]), Ok(expected));
@@ -90,12 +112,78 @@ fn topic_defaults_of_the_catalogue_are_those_that_a_default_broker_implies() {
     let defaults = broker(&[]).expect("defaults are legal");
     let written_out: PropertyMap = properties(Scope::Topic)
         .iter()
+        .filter(|p| p.default != "null")
         .map(|p| (p.name.to_string(), p.default.to_string()))
         .collect();
-    assert_eq!(written_out.len(), 5);
+    assert_eq!(written_out.len(), 20);
     assert_eq!(
         TopicConfig::resolve(&defaults, &written_out).as_ref(),
         Ok(&defaults.topic_defaults)
+    );
+}
+
+#[test]
+fn times_of_a_topic_come_from_the_finest_unit_that_its_broker_sets() {
+    let defaults = |set: &[(&str, &str)]| broker(set).expect("legal").topic_defaults;
+    let hour = 60 * 60 * 1000;
+    assert_eq!(
+        defaults(&[("log.retention.hours", "2")]).retention_ms,
+        2 * hour
+    );
+    let minutes = [("log.retention.hours", "2"), ("log.retention.minutes", "3")];
+    assert_eq!(defaults(&minutes).retention_ms, 3 * 60_000);
+    let ms = [("log.retention.minutes", "3"), ("log.retention.ms", "4")];
+    assert_eq!(defaults(&ms).retention_ms, 4);
+    assert_eq!(defaults(&[("log.retention.hours", "-7")]).retention_ms, -1);
+    assert!(broker(&[("log.retention.ms", "0")]).is_err());
+    assert_eq!(
+        defaults(&[("log.roll.hours", "1"), ("log.roll.ms", "5")]).segment_ms,
+        5
+    );
+    assert!(broker(&[("log.roll.ms", "0")]).is_err());
+}
+
+#[test]
+fn storage_settings_of_a_topic_are_read_as_kafka_reads_them() {
+    let resolve = |set: &[(&str, &str)]| {
+        let set: PropertyMap = set
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        TopicConfig::resolve(&broker(&[]).expect("legal"), &set)
+    };
+    let policy = |text: &str| resolve(&[("cleanup.policy", text)]).map(|c| c.cleanup_policy);
+    let both = CleanupPolicy {
+        delete: true,
+        compact: true,
+    };
+    assert_eq!(policy("compact, delete"), Ok(both));
+    assert!(policy("Compact").is_err(), "ValidList minds the case");
+    let ratio = |text: &str| resolve(&[("min.cleanable.dirty.ratio", text)]);
+    assert_eq!(
+        ratio("0.25").map(|c| c.min_cleanable_dirty_ratio),
+        Ok(250_000)
+    );
+    assert!(ratio("1.5").is_err() && ratio("NaN").is_err() && ratio("half").is_err());
+    assert!(resolve(&[("segment.bytes", "1024")]).is_err(), "KIP-1030");
+    let small = [
+        ("internal.segment.bytes", "1024"),
+        ("segment.bytes", "1048576"),
+    ];
+    assert_eq!(resolve(&small).map(|c| c.segment_bytes), Ok(1024));
+    let lags = [
+        ("min.compaction.lag.ms", "6"),
+        ("max.compaction.lag.ms", "5"),
+    ];
+    assert!(resolve(&lags).is_err());
+    let compacted = [
+        ("cleanup.policy", "compact"),
+        ("max.compaction.lag.ms", "5"),
+    ];
+    assert_eq!(resolve(&compacted).map(|c| c.max_segment_ms()), Ok(5));
+    assert_eq!(
+        resolve(&compacted[1..]).map(|c| c.max_segment_ms()),
+        Ok(604_800_000)
     );
 }
 

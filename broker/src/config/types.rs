@@ -39,6 +39,10 @@ pub struct BrokerConfig {
     pub default_replication_factor: i16,
     /// Partitions of a topic that is created without a number of them.
     pub num_partitions: i32,
+    pub log_retention_check_interval_ms: i64,
+    pub log_flush_start_offset_checkpoint_interval_ms: i64,
+    pub log_cleaner_backoff_ms: i64,
+    pub offsets_topic_segment_bytes: i32,
     /// Broker-level defaults of the topic settings.
     pub topic_defaults: TopicConfig,
 }
@@ -55,6 +59,45 @@ pub struct TopicConfig {
     pub flush_ms: i64,
     /// `message.max.bytes` / `max.message.bytes`.
     pub max_message_bytes: i32,
+    /// `log.segment.bytes` / `segment.bytes`, or `internal.segment.bytes` where that is set.
+    pub segment_bytes: i32,
+    /// `log.roll.ms`, `.hours` / `segment.ms`.
+    pub segment_ms: i64,
+    /// `log.index.size.max.bytes` / `segment.index.bytes`.
+    pub segment_index_bytes: i32,
+    /// `log.index.interval.bytes` / `index.interval.bytes`.
+    pub index_interval_bytes: i32,
+    /// `log.retention.ms`, `.minutes`, `.hours` / `retention.ms`; negative means for ever.
+    pub retention_ms: i64,
+    /// `log.retention.bytes` / `retention.bytes`; negative means any size.
+    pub retention_bytes: i64,
+    /// `log.segment.delete.delay.ms` / `file.delete.delay.ms`.
+    pub file_delete_delay_ms: i64,
+    /// `log.cleanup.policy` / `cleanup.policy`.
+    pub cleanup_policy: CleanupPolicy,
+    /// `log.cleaner.delete.retention.ms` / `delete.retention.ms`.
+    pub delete_retention_ms: i64,
+    /// `log.cleaner.min.cleanable.ratio` / `min.cleanable.dirty.ratio`, in millionths.
+    pub min_cleanable_dirty_ratio: u32,
+    /// `log.cleaner.min.compaction.lag.ms` / `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `log.cleaner.max.compaction.lag.ms` / `max.compaction.lag.ms`.
+    pub max_compaction_lag_ms: i64,
+    /// `log.message.timestamp.type` / `message.timestamp.type`: the leader's time, not the producer's.
+    pub log_append_time: bool,
+    /// `log.message.timestamp.before.max.ms` / `message.timestamp.before.max.ms`.
+    pub message_timestamp_before_max_ms: i64,
+    /// `log.message.timestamp.after.max.ms` / `message.timestamp.after.max.ms`.
+    pub message_timestamp_after_max_ms: i64,
+}
+
+/// `cleanup.policy`. Neither is legal since 4.1: the topic keeps everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CleanupPolicy {
+    /// Segments past their retention are deleted.
+    pub delete: bool,
+    /// Of each key only the last record is kept.
+    pub compact: bool,
 }
 
 /// `acks`.

@@ -3,6 +3,7 @@
 //! Not modelled: digits outside ASCII, which Java's number parsers accept.
 
 use super::catalogue::{self, Kind, Property, Scope};
+use super::types::CleanupPolicy;
 use std::collections::BTreeMap;
 
 /// Properties by name, in Kafka's own strings.
@@ -126,6 +127,47 @@ impl<'a> Reader<'a> {
         } else {
             Ok(None)
         }
+    }
+
+    /// A property of type `INT` that is nothing unless set.
+    pub(super) fn optional_int(&self, name: &str) -> Result<Option<i32>, ConfigError> {
+        assert_eq!(self.property(name).default, "null", "{name} has a default");
+        if self.is_set(name) {
+            self.int(name).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// A property of type `DOUBLE` from 0 to 1, in millionths, rounded to the nearest.
+    pub(super) fn millionths(&self, name: &str) -> Result<u32, ConfigError> {
+        let property = self.property(name);
+        assert_eq!(property.kind, Kind::Fraction, "{name} is not a DOUBLE");
+        let text = self.text(property);
+        match trim(text).parse::<f64>() {
+            Ok(value) if (0.0..=1.0).contains(&value) => Ok((value * 1e6).round() as u32),
+            _ => Err(ConfigError::of(property, text)),
+        }
+    }
+
+    /// `cleanup.policy`: a list without order, words in lower case (`ConfigDef.ValidList`). Since 4.1
+    /// an empty list is legal.
+    pub(super) fn cleanup_policy(&self, name: &str) -> Result<CleanupPolicy, ConfigError> {
+        let property = self.property(name);
+        assert_eq!(property.kind, Kind::CleanupPolicy, "{name} is another list");
+        let text = self.text(property);
+        let mut policy = CleanupPolicy {
+            delete: false,
+            compact: false,
+        };
+        for word in text.split(',').map(trim).filter(|word| !word.is_empty()) {
+            match word {
+                "delete" => policy.delete = true,
+                "compact" => policy.compact = true,
+                _ => return Err(ConfigError::of(property, text)),
+            }
+        }
+        Ok(policy)
     }
 
     /// A time in milliseconds of type `INT`, as the state machines hold times.

@@ -8,8 +8,22 @@ pub mod record;
 
 pub use offsets::OffsetsCoordinator;
 
+use crate::config::BrokerConfig;
+
 /// The name of the internal topic.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// The topic-level settings with which brokers create it
+/// (`GroupCoordinatorService.groupMetadataTopicConfigs`).
+pub fn offsets_topic_configs(config: &BrokerConfig) -> Vec<(String, String)> {
+    let segment_bytes = config.offsets_topic_segment_bytes.to_string();
+    [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", &segment_bytes),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
 
 /// `GroupCoordinatorService.partitionFor`: `Utils.abs(groupId.hashCode()) % partitions`.
 pub fn partition_for(group: &str, partitions: i32) -> i32 {

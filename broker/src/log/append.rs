@@ -7,11 +7,8 @@ use crate::ids::{LeaderEpoch, Offset};
 use crate::log::batch::{BatchError, BatchHeader, check_records, patch, set_max_timestamp};
 use crate::log::partition_log::{BatchMetadata, PartitionLog};
 use crate::log::producer_state::ProducerStateError;
+use crate::log::segment::Arriving;
 use crate::wire::ErrorCode;
-
-/// `log.message.timestamp.after.max.ms`: how far a record may lie in the broker's future, in
-/// milliseconds. The default since 4.0 (KIP-1030); `before.max.ms` has no bound.
-pub const MESSAGE_TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
 
 /// Why a log refuses records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +20,14 @@ pub enum AppendError {
         size: usize,
         /// `max.message.bytes`.
         max: i32,
+    },
+    /// RECORD_LIST_TOO_LARGE.
+    #[error("batch of {size} bytes does not fit into a segment of {segment_bytes}")]
+    RecordListTooLarge {
+        /// Bytes of the batch, or of all batches of a follower's append.
+        size: usize,
+        /// `segment.bytes`.
+        segment_bytes: i32,
     },
     /// CORRUPT_MESSAGE.
     #[error("batch is corrupt: {0}")]
@@ -36,7 +41,7 @@ pub enum AppendError {
     /// INVALID_TIMESTAMP.
     #[error("record timestamp {timestamp} is too far from the broker's time {now_ms}")]
     InvalidTimestamp {
-        /// Of the record that is furthest in the future, -1 where the batch claims LogAppendTime.
+        /// Of the record that is furthest away, -1 where the batch claims LogAppendTime.
         timestamp: i64,
         /// The broker's wall clock.
         now_ms: i64,
@@ -70,6 +75,7 @@ impl AppendError {
     pub fn code(&self) -> i16 {
         match self {
             AppendError::RecordTooLarge { .. } => 10,
+            AppendError::RecordListTooLarge { .. } => 18,
             AppendError::CorruptRecord(_) => 2,
             AppendError::InvalidBatch(_) | AppendError::InvalidRecord(_) => 87,
             AppendError::InvalidTimestamp { .. } => 32,
@@ -121,7 +127,7 @@ pub struct FollowerAppend {
 /// and the largest timestamp of its records.
 fn validate_produced(
     records: &[u8],
-    max_message_bytes: i32,
+    config: &TopicConfig,
     now_ms: i64,
 ) -> Result<(BatchHeader, i64), AppendError> {
     let header = match BatchHeader::next(records) {
@@ -142,8 +148,8 @@ fn validate_produced(
         return Err(AppendError::InvalidBatch("base offset is not 0"));
     }
     let size = header.size();
-    if size > max_message_bytes.max(0) as usize {
-        let max = max_message_bytes;
+    let max = config.max_message_bytes;
+    if size > max.max(0) as usize {
         return Err(AppendError::RecordTooLarge { size, max });
     }
     let batch = &records[..size];
@@ -168,19 +174,32 @@ fn validate_produced(
         let timestamp = -1;
         return Err(AppendError::InvalidTimestamp { timestamp, now_ms });
     }
-    let max_timestamp = if header.compression() == 0 {
-        let mut max = -1;
-        check_records(batch, &header, |timestamp| max = timestamp.max(max))
-            .map_err(AppendError::InvalidRecord)?;
-        max
+    let (mut earliest, mut latest) = (i64::MAX, -1);
+    if header.compression() == 0 {
+        check_records(batch, &header, |timestamp| {
+            latest = timestamp.max(latest);
+            // `RecordBatch.NO_TIMESTAMP` has no bounds.
+            if timestamp != -1 {
+                earliest = timestamp.min(earliest);
+            }
+        })
+        .map_err(AppendError::InvalidRecord)?;
     } else {
-        header.max_timestamp
-    };
-    if max_timestamp.saturating_sub(now_ms) > MESSAGE_TIMESTAMP_AFTER_MAX_MS {
-        let timestamp = max_timestamp;
-        return Err(AppendError::InvalidTimestamp { timestamp, now_ms });
+        latest = header.max_timestamp;
     }
-    Ok((header, max_timestamp))
+    if config.log_append_time {
+        return Ok((header, now_ms));
+    }
+    let before_max = config.message_timestamp_before_max_ms;
+    let after_max = config.message_timestamp_after_max_ms;
+    let timestamp = if latest.saturating_sub(now_ms) > after_max {
+        latest
+    } else if earliest != i64::MAX && now_ms.saturating_sub(earliest) > before_max {
+        earliest
+    } else {
+        return Ok((header, latest));
+    };
+    Err(AppendError::InvalidTimestamp { timestamp, now_ms })
 }
 
 impl PartitionLog {
@@ -199,10 +218,16 @@ impl PartitionLog {
         now_ms: i64,
         disk: &mut dyn Disk,
     ) -> Result<LeaderAppend, AppendError> {
-        let (mut header, max_timestamp) =
-            validate_produced(records, config.max_message_bytes, now_ms)?;
+        let (mut header, max_timestamp) = validate_produced(records, config, now_ms)?;
         let base_offset = self.log_end;
         self.epochs_changed |= self.epochs.assign(leader_epoch, base_offset);
+        let last_offset = base_offset + i64::from(header.last_offset_delta);
+        let arriving = Arriving {
+            bytes: header.size() as u64,
+            last_offset,
+            max_timestamp,
+        };
+        self.maybe_roll(arriving, base_offset, config, now_ms, disk)?;
         if header.has_producer_id()
             && let Some(original) = self.producers.check(&header)?
         {
@@ -213,14 +238,13 @@ impl PartitionLog {
                 flush_due: false,
             });
         }
-        let last_offset = base_offset + i64::from(header.last_offset_delta);
         self.check_relative_offset(last_offset)?;
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(&records[..header.size()]);
         patch(&mut scratch, base_offset, leader_epoch);
-        if max_timestamp != header.max_timestamp {
-            set_max_timestamp(&mut scratch, max_timestamp);
+        if config.log_append_time || max_timestamp != header.max_timestamp {
+            set_max_timestamp(&mut scratch, max_timestamp, config.log_append_time);
             header.max_timestamp = max_timestamp;
             header.crc = BatchHeader::crc_of(&scratch);
         }
@@ -231,10 +255,10 @@ impl PartitionLog {
             &header,
             base_offset,
             leader_epoch,
-            self.end_position,
+            self.active().size,
             self.prefix(),
         );
-        self.end_position += u64::from(batch.size);
+        self.active_mut().appended(&batch);
         self.batches.push(batch);
         self.producers.update(&batch);
         self.log_end = last_offset + 1;
@@ -256,11 +280,12 @@ impl PartitionLog {
     pub fn append_as_follower(
         &mut self,
         records: &[u8],
-        flush_messages: i64,
+        config: &TopicConfig,
+        now_ms: i64,
         disk: &mut dyn Disk,
     ) -> Result<Option<FollowerAppend>, AppendError> {
         let known = self.batches.len();
-        let appended = self.append_batches(records, disk);
+        let appended = self.append_batches(records, config, now_ms, disk);
         if appended.is_err() {
             self.batches.truncate(known);
         }
@@ -269,21 +294,28 @@ impl PartitionLog {
             return Ok(None);
         };
         let (base_offset, last_offset) = (first.base_offset, last.last_offset);
+        let active = self.segments.last_mut().expect("a log has a segment");
         for batch in added {
+            active.appended(batch);
             self.producers.update(batch);
         }
-        self.end_position = last.position + u64::from(last.size);
         self.log_end = last_offset + 1;
         Ok(Some(FollowerAppend {
             base_offset,
             last_offset,
             batches: self.batches.len() - known,
-            flush_due: self.flush_due(flush_messages),
+            flush_due: self.flush_due(config.flush_messages),
         }))
     }
 
     /// Checks the batches, adds their metadata, notes their epochs, and writes them.
-    fn append_batches(&mut self, records: &[u8], disk: &mut dyn Disk) -> Result<(), AppendError> {
+    fn append_batches(
+        &mut self,
+        records: &[u8],
+        config: &TopicConfig,
+        now_ms: i64,
+        disk: &mut dyn Disk,
+    ) -> Result<(), AppendError> {
         let known = self.batches.len();
         let mut at = 0;
         let mut out_of_order = None;
@@ -297,8 +329,7 @@ impl PartitionLog {
             if epoch < 0 || header.base_offset < 0 || header.last_offset_delta < 0 {
                 return Err(AppendError::InvalidBatch("negative epoch or offset"));
             }
-            self.check_relative_offset(header.last_offset())?;
-            let position = self.end_position + at as u64;
+            let position = at as u64;
             let batch =
                 BatchMetadata::new(&header, header.base_offset, epoch, position, self.prefix());
             if let Some(previous) = self.batches[known..].last()
@@ -324,18 +355,34 @@ impl PartitionLog {
                 log_end: self.log_end,
             });
         }
+        let first_offset = first.base_offset;
+        let mut arriving = Arriving {
+            bytes: at as u64,
+            last_offset: first_offset,
+            max_timestamp: -1,
+        };
         for batch in &self.batches[known..] {
+            arriving.last_offset = batch.last_offset;
+            arriving.max_timestamp = arriving.max_timestamp.max(batch.max_timestamp);
+        }
+        // What a roll sees of the log is what was there before.
+        let added = self.batches.split_off(known);
+        let rolled = self.maybe_roll(arriving, first_offset, config, now_ms, disk);
+        self.batches.extend(added);
+        rolled?;
+        self.check_relative_offset(arriving.last_offset)?;
+        let position = self.active().size;
+        for batch in &mut self.batches[known..] {
+            batch.position += position;
             self.epochs_changed |= self.epochs.assign(batch.leader_epoch, batch.base_offset);
         }
         self.write(&records[..at], disk)?;
         Ok(())
     }
 
-    /// A segment file holds offsets up to 2^31 - 1 behind its own (`ensureOffsetInRange`); Kafka would
-    /// roll a new one.
+    /// `LogSegment.ensureOffsetInRange`.
     fn check_relative_offset(&self, last_offset: Offset) -> Result<(), AppendError> {
-        let relative = last_offset.wrapping_sub(self.base_offset);
-        if (0..=i64::from(i32::MAX)).contains(&relative) {
+        if self.active().can_hold_offset(last_offset) {
             return Ok(());
         }
         Err(AppendError::InvalidBatch("offset is outside the segment"))
@@ -347,11 +394,12 @@ impl PartitionLog {
         if self.damaged {
             return Err(DiskError::Io);
         }
-        let Err(error) = disk.append(self.file, bytes) else {
+        let (file, end) = (self.active().file, self.active().size);
+        let Err(error) = disk.append(file, bytes) else {
             return Ok(());
         };
-        if disk.len(self.file) != self.end_position {
-            self.damaged = disk.truncate(self.file, self.end_position).is_err();
+        if disk.len(file) != end {
+            self.damaged = disk.truncate(file, end).is_err();
         }
         Err(error)
     }

@@ -295,8 +295,11 @@ pub fn patch(batch: &mut [u8], base_offset: Offset, leader_epoch: LeaderEpoch) {
     batch[LEADER_EPOCH_AT..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
-/// Replaces the max timestamp and the checksum (`DefaultRecordBatch.setMaxTimestamp`).
-pub(super) fn set_max_timestamp(batch: &mut [u8], max_timestamp: i64) {
+/// Replaces the max timestamp, whose it is, and the checksum (`DefaultRecordBatch.setMaxTimestamp`).
+pub(super) fn set_max_timestamp(batch: &mut [u8], max_timestamp: i64, log_append_time: bool) {
+    if log_append_time {
+        batch[ATTRIBUTES_AT + 1] |= LOG_APPEND_TIME_FLAG as u8;
+    }
     batch[MAX_TIMESTAMP_AT..43].copy_from_slice(&max_timestamp.to_be_bytes());
     rewrite_crc(batch);
 }

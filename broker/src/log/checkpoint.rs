@@ -14,6 +14,8 @@ use crate::ids::Offset;
 pub const REPLICATION_OFFSET_CHECKPOINT: &str = "replication-offset-checkpoint";
 /// File of the recovery points of all partitions, in the log directory.
 pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
+/// File of the log starts that no segment begins with, in the log directory.
+pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 
 const VERSION: &str = "0";
 
@@ -84,7 +86,7 @@ pub struct OffsetEntry {
     pub offset: Offset,
 }
 
-/// Text of [`REPLICATION_OFFSET_CHECKPOINT`] or [`RECOVERY_POINT_CHECKPOINT`]
+/// Text of [`REPLICATION_OFFSET_CHECKPOINT`], [`RECOVERY_POINT_CHECKPOINT`] or [`LOG_START_CHECKPOINT`]
 /// (`OffsetCheckpointFile`): `topic partition offset` a line.
 pub fn offset_checkpoint_text<'a>(
     entries: impl ExactSizeIterator<Item = (&'a str, i32, Offset)>,

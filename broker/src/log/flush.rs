@@ -1,7 +1,8 @@
 //! Making a log durable: `UnifiedLog.flush`, and the leader-epoch checkpoint.
 //!
-//! A flush syncs the segment file and, as long as nothing of it was ever flushed, its directory
-//! afterwards (KAFKA-3968). What it covers is the log end at its beginning; that becomes the
+//! A flush syncs the segments from the recovery point on and, where one of them was begun behind it,
+//! their directory afterwards (KAFKA-3968). What it covers is the log end at its beginning, or the end
+//! of the segment that was rolled; that becomes the
 //! recovery point once both are done. In Kafka the flushing thread waits; here the caller hands the
 //! completed syncs in. Who has to wait for a flush (the append that made it due, under the log's
 //! lock) is the caller's affair.
@@ -18,6 +19,10 @@ pub(super) struct PendingFlush {
     token: SyncToken,
     /// What is durable once it is done.
     pub(super) offset: Offset,
+    /// Syncs of files that have not completed.
+    outstanding: usize,
+    /// The first that failed.
+    failed: Option<DiskError>,
     /// The directory has to follow.
     directory_too: bool,
 }
@@ -25,7 +30,7 @@ pub(super) struct PendingFlush {
 /// What a completed sync led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlushProgress {
-    /// The directory's sync was started with the same token: it will come back once more.
+    /// Another sync with the same token is under way: it will come back once more.
     Again,
     /// Everything below the recovery point is durable.
     Done {
@@ -58,9 +63,19 @@ impl PartitionLog {
 
     /// Starts a flush up to the log end; false where all of it is flushed already.
     pub fn begin_flush(&mut self, disk: &mut dyn Disk, token: SyncToken) -> bool {
-        let due = self.log_end > self.recovery_point;
+        self.begin_flush_up_to(self.log_end, disk, token)
+    }
+
+    /// Starts a flush of the records below `offset`; false where they are flushed already.
+    pub fn begin_flush_up_to(
+        &mut self,
+        offset: Offset,
+        disk: &mut dyn Disk,
+        token: SyncToken,
+    ) -> bool {
+        let due = offset > self.recovery_point;
         if due {
-            self.begin_close_flush(disk, token);
+            self.flush_segments(offset, false, disk, token);
         }
         due
     }
@@ -68,12 +83,42 @@ impl PartitionLog {
     /// Starts a flush even of a log without unflushed records, as an orderly shutdown does
     /// (`forceFlushActiveSegment`).
     pub fn begin_close_flush(&mut self, disk: &mut dyn Disk, token: SyncToken) {
-        self.flushes.push(PendingFlush {
+        self.flush_segments(self.log_end, true, disk, token);
+    }
+
+    /// `LocalLog.flush`: the segments from the recovery point to `offset`, then the directory if one
+    /// of them was begun since.
+    fn flush_segments(
+        &mut self,
+        offset: Offset,
+        active_too: bool,
+        disk: &mut dyn Disk,
+        token: SyncToken,
+    ) {
+        let unflushed = self.segment_of(self.recovery_point).base_offset;
+        let mut flush = PendingFlush {
             token,
-            offset: self.log_end,
-            directory_too: self.base_offset >= self.recovery_point,
-        });
-        disk.sync(self.file, token);
+            offset,
+            outstanding: 0,
+            failed: None,
+            directory_too: false,
+        };
+        let last = self.segments.len() - 1;
+        for (index, segment) in self.segments.iter().enumerate() {
+            let in_range = segment.base_offset >= unflushed && segment.base_offset < offset;
+            if in_range || (active_too && index == last) {
+                disk.sync(segment.file, token);
+                flush.outstanding += 1;
+                flush.directory_too |= segment.base_offset >= self.recovery_point;
+            }
+        }
+        self.flushes.push(flush);
+    }
+
+    /// The flush that the rolls since this was last asked ask for: of all records below this offset, in
+    /// the background (`UnifiedLog.roll` schedules `flush-log`).
+    pub fn take_roll_flush(&mut self) -> Option<Offset> {
+        self.rolled_to.take()
     }
 
     /// Whether a flush is under way.
@@ -99,13 +144,22 @@ impl PartitionLog {
         let Some(index) = index else {
             panic!("{}: no flush under way has {token:?}", self.dir);
         };
-        if result.is_ok() && self.flushes[index].directory_too {
-            self.flushes[index].directory_too = false;
+        let flush = &mut self.flushes[index];
+        flush.failed = flush.failed.or(result.err());
+        flush.outstanding -= 1;
+        if flush.outstanding > 0 {
+            return Ok(FlushProgress::Again);
+        }
+        if flush.failed.is_none() && flush.directory_too {
+            flush.directory_too = false;
+            flush.outstanding = 1;
             disk.sync_dir(&self.dir, token);
             return Ok(FlushProgress::Again);
         }
         let flush = self.flushes.remove(index);
-        result?;
+        if let Some(error) = flush.failed {
+            return Err(error);
+        }
         if flush.offset > self.recovery_point {
             self.recovery_point = flush.offset;
             self.last_flush_ms = now_ms;
@@ -119,6 +173,13 @@ impl PartitionLog {
     /// when an epoch is assigned and soon after a truncation (KAFKA-15046).
     pub fn epoch_checkpoint_due(&self) -> bool {
         self.epochs_changed
+    }
+
+    /// Whether something came up that the log's owner has to see to: the leader-epoch checkpoint, a flush
+    /// behind a roll, the files of removed segments.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        self.epochs_changed || self.rolled_to.is_some() || !self.deleted.is_empty()
     }
 
     /// Starts writing the leader-epoch checkpoint; false where it was queued behind the write under

@@ -8,15 +8,17 @@
 //! - [`clean_shutdown`] the marker of an orderly shutdown
 //! - [`partition_log`] one replica's log: read, truncate, high watermark, epochs
 //! - [`append`] the leader's and the follower's append with their validation
+//! - `segment`, `roll` one segment, and when the next one begins
+//! - [`retention`] what a log forgets from its front
 //! - [`recovery`] loading after a clean and after an unclean end
 //! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
 //!
-//! What is modelled: one segment file a partition in Kafka's on-disk format (Kafka's active
-//! segment); uncompressed batches are validated record by record.
+//! What is modelled: segments in Kafka's on-disk format; uncompressed batches are validated record by
+//! record.
 //!
-//! What is NOT modelled: rolling, index files, retention, compaction, `DeleteRecords` (the log
-//! start is the segment's base offset), transactions (their batches count as idempotent data),
-//! decompression, message formats before v2, LogAppendTime, tiered storage.
+//! What is NOT modelled: index files, compaction, `DeleteRecords`, transactions (their batches count as
+//! idempotent data), decompression, message formats before v2, `segment.jitter.ms`, preallocation, tiered
+//! storage.
 
 pub mod append;
 pub mod batch;
@@ -30,6 +32,9 @@ pub mod partition_log;
 pub mod producer_state;
 pub mod record;
 pub mod recovery;
+pub mod retention;
+mod roll;
+mod segment;
 
 pub use append::{AppendError, FollowerAppend, LeaderAppend};
 pub use batch::{Batch, BatchError, BatchHeader, Batches, batches, patch, records};
@@ -39,4 +44,6 @@ pub use flush::FlushProgress;
 pub use partition_log::{BatchMetadata, LogBatches, PartitionLog, ReadError};
 pub use producer_state::{ProducerStateError, ProducerStateManager};
 pub use record::{BatchBuilder, Record, Records};
-pub use recovery::Recovery;
+pub use recovery::{LoadFrom, Recovery};
+pub use retention::LogStartReason;
+pub use segment::DeletedSegment;

@@ -1,17 +1,19 @@
 //! One replica's log of one partition: Kafka's `UnifiedLog` with its `LocalLog`.
 //!
-//! The batches' positions are kept in memory, so that reads never scan the file. Errors of the disk
+//! The batches' positions are kept in memory, so that reads never scan a file. Errors of the disk
 //! are returned and leave what is in memory as it was; Kafka takes the log directory offline then.
 //! What is modelled and what is not stands at the head of [`crate::log`].
 
-use crate::disk::{Disk, DiskError, FileId};
+use crate::disk::{Disk, DiskError};
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
 use crate::log::batch::BatchHeader;
 use crate::log::checkpoint::CheckpointWrite;
 use crate::log::epoch::LeaderEpochCache;
 use crate::log::flush::PendingFlush;
 use crate::log::producer_state::ProducerStateManager;
-use bytes::Bytes;
+use crate::log::segment::{DELETED_SUFFIX, DeletedSegment, Segment};
+use bytes::{Bytes, BytesMut};
+use std::ops::Range;
 
 /// Where a batch is, and what is needed of it without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ use bytes::Bytes;
 pub struct BatchMetadata {
     pub base_offset: Offset,
     pub last_offset: Offset,
-    /// First byte in the file.
+    /// First byte in its segment's file.
     pub position: u64,
     /// Bytes.
     pub size: u32,
@@ -28,8 +30,9 @@ pub struct BatchMetadata {
     pub producer_id: ProducerId,
     pub producer_epoch: i16,
     pub base_sequence: i32,
-    /// Fingerprint of this batch and all before it in the log: offsets, epochs and checksums. Two logs
-    /// with the same one behind an offset hold the same records below it.
+    /// Fingerprint of this batch and all before it, since the log was begun or loaded: the sum of what
+    /// offset, epoch and checksum of each give. Two logs that were begun at one offset, with the same one
+    /// behind a later one, hold the same records between.
     pub prefix: u64,
 }
 
@@ -67,13 +70,14 @@ impl BatchMetadata {
     }
 }
 
-/// The fingerprint of a log with one more batch.
+/// The fingerprint of a log with one more batch: a sum, so that what two logs hold behind an offset can
+/// be compared although the front of one is gone.
 fn chain(before: u64, base_offset: Offset, leader_epoch: LeaderEpoch, crc: u32) -> u64 {
     // Odd constants of splitmix64; any mixing of all bits does.
-    let offset = (before.rotate_left(23) ^ base_offset as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let offset = (base_offset as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let batch = (u64::from(leader_epoch as u32) << 32) | u64::from(crc);
     let mixed = (offset ^ (offset >> 29) ^ batch).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    before.wrapping_add(mixed ^ (mixed >> 31))
 }
 
 /// Why a read gives nothing.
@@ -89,6 +93,18 @@ pub enum ReadError {
         /// Behind the last offset of the log.
         log_end: Offset,
     },
+    /// CORRUPT_MESSAGE.
+    #[error(
+        "{file} holds no record batch at byte {position}, where offset {offset} is to be found"
+    )]
+    Corrupt {
+        /// The segment's file.
+        file: String,
+        /// First byte that belongs to no batch.
+        position: u64,
+        /// Asked for.
+        offset: Offset,
+    },
     /// KAFKA_STORAGE_ERROR.
     #[error("log read failed: {0}")]
     Disk(#[from] DiskError),
@@ -99,14 +115,16 @@ pub enum ReadError {
 pub struct PartitionLog {
     /// `topic-partition`, relative to the log directory.
     pub(super) dir: String,
-    pub(super) file: FileId,
-    /// First offset of the segment file, and its name.
-    pub(super) base_offset: Offset,
+    /// Oldest first, never empty; appends go to the last, the active one.
+    pub(super) segments: Vec<Segment>,
     pub(super) log_start: Offset,
     pub(super) log_end: Offset,
+    /// Of all segments.
     pub(super) batches: Vec<BatchMetadata>,
-    /// Bytes of the file that `batches` cover.
-    pub(super) end_position: u64,
+    /// Removed segments whose files are still there.
+    pub(super) deleted: Vec<DeletedSegment>,
+    /// A roll asked for a flush up to here (`UnifiedLog.roll`).
+    pub(super) rolled_to: Option<Offset>,
     pub(super) epochs: LeaderEpochCache,
     pub(super) epochs_changed: bool,
     pub(super) epoch_checkpoint: CheckpointWrite,
@@ -127,19 +145,20 @@ pub struct PartitionLog {
 impl PartitionLog {
     /// Name of the segment file that starts at `base_offset`.
     pub fn file_name(dir: &str, base_offset: Offset) -> String {
-        format!("{dir}/{base_offset:020}.log")
+        Segment::path(dir, base_offset, ".log")
     }
 
-    /// An empty log whose file is already open.
-    pub(super) fn empty(dir: &str, file: FileId, base_offset: Offset) -> PartitionLog {
+    /// A log of these segments, its batches not known yet.
+    pub(super) fn of_segments(dir: &str, segments: Vec<Segment>) -> PartitionLog {
+        let base_offset = segments[0].base_offset;
         PartitionLog {
             dir: dir.to_owned(),
-            file,
-            base_offset,
+            segments,
             log_start: base_offset,
             log_end: base_offset,
             batches: Vec::new(),
-            end_position: 0,
+            deleted: Vec::new(),
+            rolled_to: None,
             epochs: LeaderEpochCache::new(),
             epochs_changed: false,
             epoch_checkpoint: CheckpointWrite::new(format!("{dir}/{}", LeaderEpochCache::FILE)),
@@ -163,9 +182,58 @@ impl PartitionLog {
         self.log_end
     }
 
-    /// Bytes in the file.
+    /// Bytes in the segments.
     pub fn size(&self) -> u64 {
-        self.end_position
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Base offsets of the segments, oldest first; the last is the active one.
+    pub fn segment_base_offsets(&self) -> impl ExactSizeIterator<Item = Offset> {
+        self.segments.iter().map(|segment| segment.base_offset)
+    }
+
+    /// The file that holds a batch.
+    pub fn file_of(&self, batch: &BatchMetadata) -> String {
+        let base_offset = self.segment_of(batch.base_offset).base_offset;
+        PartitionLog::file_name(&self.dir, base_offset)
+    }
+
+    /// Segments that were removed since this was last asked; their files are renamed and are to be
+    /// deleted after `file.delete.delay.ms`.
+    pub fn take_deleted_segments(&mut self) -> Vec<DeletedSegment> {
+        std::mem::take(&mut self.deleted)
+    }
+
+    pub(super) fn active(&self) -> &Segment {
+        self.segments.last().expect("a log has a segment")
+    }
+
+    pub(super) fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log has a segment")
+    }
+
+    /// The segment that `offset` belongs to (`LogSegments.floorSegment`), the first for what is older.
+    pub(super) fn segment_of(&self, offset: Offset) -> &Segment {
+        let active = self.active();
+        if offset >= active.base_offset {
+            return active;
+        }
+        let behind = self.segments.partition_point(|s| s.base_offset <= offset);
+        &self.segments[behind.saturating_sub(1)]
+    }
+
+    /// The batches of the segment at `index`, as indices into `batches`.
+    pub(super) fn batches_of_segment(&self, index: usize) -> Range<usize> {
+        let from = self.segments[index].base_offset;
+        let start = self.batches.partition_point(|b| b.base_offset < from);
+        let end = match self.segments.get(index + 1) {
+            Some(next) => {
+                let next = next.base_offset;
+                self.batches.partition_point(|b| b.base_offset < next)
+            }
+            None => self.batches.len(),
+        };
+        start..end
     }
 
     /// Every batch, in order.
@@ -259,7 +327,7 @@ impl PartitionLog {
 
     /// Whole batches from the one that holds `from`, which may begin before it, up to `max_bytes` and
     /// up to the batch that holds `upper_bound` (log end, high watermark), which is left out as in
-    /// `LocalLog.read`. With `min_one_message` the first batch comes even if it is larger. Kafka cuts
+    /// `LocalLog.read`, and from one segment only. With `min_one_message` the first batch comes even if it is larger. Kafka cuts
     /// the last batch at `max_bytes` and its readers drop the piece; here it is not sent.
     ///
     /// # Errors
@@ -284,8 +352,7 @@ impl PartitionLog {
         if from >= upper_bound {
             return Ok(Bytes::new());
         }
-        let bytes = self.read_batches(from, max_bytes, upper_bound, disk, min_one_message);
-        Ok(bytes?)
+        self.read_batches(from, max_bytes, upper_bound, disk, min_one_message)
     }
 
     fn read_batches(
@@ -295,11 +362,18 @@ impl PartitionLog {
         upper_bound: Offset,
         disk: &dyn Disk,
         min_one_message: bool,
-    ) -> Result<Bytes, DiskError> {
+    ) -> Result<Bytes, ReadError> {
         let first = self.first_ending_at_or_after(from);
-        let bound = self.first_ending_at_or_after(upper_bound);
+        let mut bound = self.first_ending_at_or_after(upper_bound);
+        if from < self.active().base_offset {
+            self.check_readable(from, first)?;
+        }
         if first >= bound {
             return Ok(Bytes::new());
+        }
+        let segment = self.segment_of(self.batches[first].base_offset);
+        if segment.base_offset != self.active().base_offset {
+            bound = bound.min(self.end_of_segment_with(segment));
         }
         let start = self.batches[first].position;
         let limit = start + max_bytes.max(0) as u64;
@@ -310,7 +384,33 @@ impl PartitionLog {
             return Ok(Bytes::new());
         }
         let end = self.batches[first + count - 1].end_position();
-        disk.read(self.file, start, end - start)
+        Ok(disk.read(segment.file, start, end - start)?)
+    }
+
+    /// Kafka finds an offset by the batches' headers from an index entry on, and fails where they are
+    /// none (`FileRecords.searchForOffsetFromPosition`).
+    fn check_readable(&self, offset: Offset, first: usize) -> Result<(), ReadError> {
+        let segment = self.segment_of(offset);
+        let Some(position) = segment.corrupt_at else {
+            return Ok(());
+        };
+        let found = self.batches.get(first).map(|b| b.base_offset);
+        if found.is_some_and(|b| self.segment_of(b).base_offset == segment.base_offset) {
+            return Ok(());
+        }
+        Err(ReadError::Corrupt {
+            file: PartitionLog::file_name(&self.dir, segment.base_offset),
+            position,
+            offset,
+        })
+    }
+
+    /// Index of the first batch behind that segment.
+    fn end_of_segment_with(&self, segment: &Segment) -> usize {
+        let at = self
+            .segments
+            .partition_point(|s| s.base_offset < segment.base_offset);
+        self.batches_of_segment(at).end
     }
 
     /// Every whole batch from the one that holds `offset` to the log end, read at once: for loading
@@ -323,16 +423,28 @@ impl PartitionLog {
         offset: Offset,
         disk: &dyn Disk,
     ) -> Result<LogBatches<'_>, DiskError> {
-        let metadata = self.batches_metadata_from(offset);
-        let bytes = match metadata.first() {
-            None => Bytes::new(),
-            Some(first) => disk.read(
-                self.file,
-                first.position,
-                self.end_position - first.position,
-            )?,
+        let first = self.first_ending_at_or_after(offset);
+        let mut chunks = Vec::new();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let mut range = self.batches_of_segment(index);
+            range.start = range.start.max(first);
+            if let Some(batch) = self.batches.get(range.start).filter(|_| !range.is_empty()) {
+                let len = segment.size - batch.position;
+                chunks.push(disk.read(segment.file, batch.position, len)?);
+            }
+        }
+        let bytes = match chunks.as_mut_slice() {
+            [only] => std::mem::take(only),
+            _ => {
+                let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+                chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+                all.freeze()
+            }
         };
-        Ok(LogBatches { metadata, bytes })
+        Ok(LogBatches {
+            metadata: &self.batches[first..],
+            bytes,
+        })
     }
 
     /// Cuts the log so that its end is `offset`: the batch that holds `offset` goes as a whole, and
@@ -353,16 +465,21 @@ impl PartitionLog {
             self.epochs_changed |= self.epochs.truncate_from_end(self.log_end);
             return Ok(false);
         }
-        if offset < self.base_offset {
+        if offset < self.segments[0].base_offset {
             self.truncate_fully_and_start_at(offset, disk)?;
             return Ok(true);
+        }
+        while self.active().base_offset > offset {
+            self.remove_active(disk)?;
         }
         let kept = self.first_ending_at_or_after(offset);
         if let Some(first_removed) = self.batches.get(kept) {
             let position = first_removed.position;
-            disk.truncate(self.file, position)?;
-            self.end_position = position;
+            disk.truncate(self.active().file, position)?;
             self.batches.truncate(kept);
+            let range = self.batches_of_segment(self.segments.len() - 1);
+            let (segment, batches) = (self.segments.last_mut(), &self.batches[range]);
+            segment.expect("a log has a segment").set_batches(batches);
         }
         self.set_log_end_after_truncation(offset);
         self.epochs_changed |= self.epochs.truncate_from_end(offset);
@@ -388,18 +505,25 @@ impl PartitionLog {
         disk: &mut dyn Disk,
     ) -> Result<(), DiskError> {
         assert!(offset >= 0, "{}: log start at {offset}", self.dir);
-        if offset == self.base_offset {
-            disk.truncate(self.file, 0)?;
-        } else {
-            // The new segment exists before the old one goes, as in `LocalLog.createAndDeleteSegment`.
-            let file = disk.open(&PartitionLog::file_name(&self.dir, offset))?;
-            disk.truncate(file, 0)?;
-            disk.delete(&PartitionLog::file_name(&self.dir, self.base_offset))?;
-            self.file = file;
-            self.base_offset = offset;
+        while self.segments.len() > 1 {
+            self.remove_active(disk)?;
         }
+        // `LocalLog.createAndDeleteSegment`: the new segment exists before the old one goes, unless
+        // both have the same name.
+        let now_ms = self.last_flush_ms;
+        let old = self.active().base_offset;
+        let same_name = offset == old;
+        if same_name {
+            let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+            self.deleted.push(removed);
+        }
+        let new = Segment::create(&self.dir, offset, now_ms, disk)?;
+        if !same_name {
+            let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+            self.deleted.push(removed);
+        }
+        self.segments = vec![new];
         self.batches.clear();
-        self.end_position = 0;
         self.damaged = false;
         self.log_start = offset;
         self.set_log_end_after_truncation(offset);
@@ -407,6 +531,19 @@ impl PartitionLog {
         self.epochs_changed = true;
         self.producers.truncate_fully();
         self.high_watermark = offset;
+        Ok(())
+    }
+
+    /// Takes the last segment, which is not the only one, out of the log: its files are renamed.
+    fn remove_active(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        let range = self.batches_of_segment(self.segments.len() - 1);
+        let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+        self.deleted.push(removed);
+        self.segments.pop();
+        self.batches.truncate(range.start);
+        if let Some(last) = self.batches.last() {
+            self.log_end = self.log_end.min(last.last_offset + 1);
+        }
         Ok(())
     }
 
@@ -419,6 +556,25 @@ impl PartitionLog {
             flush.offset = flush.offset.min(offset);
         }
     }
+}
+
+/// `LogSegment.changeFileSuffixes("", ".deleted")`.
+pub(super) fn rename_to_deleted(
+    dir: &str,
+    segment: &Segment,
+    disk: &mut dyn Disk,
+) -> Result<DeletedSegment, DiskError> {
+    let mut paths = Vec::new();
+    for suffix in [".log"] {
+        let path = Segment::path(dir, segment.base_offset, suffix);
+        let renamed = format!("{path}{DELETED_SUFFIX}");
+        disk.rename(&path, &renamed)?;
+        paths.push(renamed);
+    }
+    Ok(DeletedSegment {
+        paths,
+        files: vec![segment.file],
+    })
 }
 
 /// Iterator over whole batches, see [`PartitionLog::batches_from`].

@@ -1,92 +1,164 @@
 //! Loading a log: Kafka's `LogLoader` and `LogSegment.recover`.
 //!
-//! After an unclean end every batch of the active segment is checked, and the file is cut at the
-//! first one that is not valid: a hole of zeros, a torn batch, garbage. Kafka recovers whole
-//! segments, from the one that holds the recovery point on; with one segment that is always the
-//! whole file, so what is below the recovery point is checked too. After a clean end nothing is
-//! checked.
+//! After an unclean end every batch from the segment on that holds the recovery point is checked, and
+//! the log ends at the first one that is not valid: a hole of zeros, a torn batch, garbage. Older
+//! segments, and all of them after a clean end, are taken as they are.
 //!
-//! What differs from Kafka: a file that does not consist of whole batches despite the clean marker
-//! is recovered as after an unclean end, where Kafka would fail to start or append behind the garbage.
-//! Valid batches whose offsets go back are cut off as invalid (Kafka notices only some of them,
+//! What differs from Kafka: an active segment that does not consist of whole batches despite the clean
+//! marker is recovered as after an unclean end, where Kafka would fail to start or append behind the
+//! garbage. In an older segment Kafka notices garbage when somebody reads there; here too
+//! ([`ReadError::Corrupt`](crate::log::ReadError)), but for a batch with sound lengths and offsets. Valid batches whose offsets go back are cut off as invalid (Kafka notices only some of them,
 //! through its index, and then empties the segment). `leader-epoch-checkpoint.tmp` is taken
 //! instead of the checkpoint where it is whole: in Kafka an append waits until the checkpoint with
 //! its epoch is in place, here it does not, so the newer of the two is what Kafka would have.
 
 use crate::disk::{Disk, DiskError, FileId};
 use crate::ids::Offset;
-use crate::log::batch::BatchHeader;
+use crate::log::batch::{BatchHeader, HEADER_BYTES};
 use crate::log::checkpoint::{CheckpointWrite, is_whole, read_text};
 use crate::log::epoch::LeaderEpochCache;
-use crate::log::partition_log::{BatchMetadata, PartitionLog};
+use crate::log::partition_log::{BatchMetadata, PartitionLog, rename_to_deleted};
+use crate::log::segment::{DELETED_SUFFIX, Segment};
+use bytes::Bytes;
+
+/// What is known of a log before it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadFrom {
+    /// The broker was shut down in order.
+    pub clean: bool,
+    /// What `recovery-point-offset-checkpoint` says, 0 where it says nothing.
+    pub recovery_point: Offset,
+    /// What `log-start-offset-checkpoint` says, 0 where it says nothing.
+    pub log_start: Offset,
+    /// The wall clock in milliseconds, where the interval of `flush.ms` starts.
+    pub now_ms: i64,
+}
 
 /// What loading found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
     /// Offset of the next record.
     pub log_end: Offset,
-    /// Bytes cut off behind the last valid batch.
+    /// Bytes cut off behind the last valid batch, those of whole segments included.
     pub truncated_bytes: u64,
 }
 
-/// The batches at the start of `bytes`, up to the first that is not valid. Without `check_crc` only
-/// lengths, format and offsets are looked at.
-fn scan(bytes: &[u8], base_offset: Offset, check_crc: bool) -> Vec<BatchMetadata> {
-    let mut found: Vec<BatchMetadata> = Vec::new();
-    let mut at = 0;
-    let mut next_offset = base_offset;
-    while let Ok(Some(header)) = BatchHeader::next(&bytes[at..]) {
-        if check_crc && header.check_crc(&bytes[at..]).is_err() {
-            break;
+/// How much of a file is read at once while it is scanned.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// A file, read from the front in windows.
+struct Window<'a> {
+    disk: &'a dyn Disk,
+    file: FileId,
+    file_bytes: u64,
+    at: u64,
+    bytes: Bytes,
+}
+
+impl Window<'_> {
+    /// At least `len` bytes at `at`, or what is there of them.
+    fn get(&mut self, at: u64, len: u64) -> Result<&[u8], DiskError> {
+        let wanted = len.min(self.file_bytes.saturating_sub(at));
+        let known = self.at..=self.at + self.bytes.len() as u64;
+        if !(known.contains(&at) && known.contains(&(at + wanted))) {
+            let len = wanted.max(WINDOW_BYTES).min(self.file_bytes - at);
+            self.bytes = self.disk.read(self.file, at, len)?;
+            self.at = at;
         }
-        let relative_last = header.last_offset().wrapping_sub(base_offset);
-        if header.last_offset_delta < 0
+        Ok(&self.bytes[(at - self.at) as usize..])
+    }
+}
+
+/// What a scan of a segment found.
+struct Scanned {
+    /// Bytes of whole valid batches.
+    valid_bytes: u64,
+    /// Bytes of the file.
+    file_bytes: u64,
+}
+
+/// Adds the batches at the start of a segment to `found`, up to the first that is not valid. Without
+/// `check_crc` only lengths, format and offsets are looked at. Offsets lie from the segment's own, behind
+/// those found before, to below the next segment's.
+fn scan(
+    segment: &Segment,
+    next_base: Option<Offset>,
+    check_crc: bool,
+    disk: &dyn Disk,
+    found: &mut Vec<BatchMetadata>,
+) -> Result<Scanned, DiskError> {
+    let file_bytes = disk.len(segment.file);
+    let mut window = Window {
+        disk,
+        file: segment.file,
+        file_bytes,
+        at: 0,
+        bytes: Bytes::new(),
+    };
+    let mut at = 0;
+    let before = found.last().map_or(0, |last| last.last_offset + 1);
+    let mut next_offset = segment.base_offset.max(before);
+    loop {
+        let Ok(header) = BatchHeader::read(window.get(at, HEADER_BYTES as u64)?) else {
+            break;
+        };
+        let size = header.size() as u64;
+        if at + size > file_bytes
+            || header.last_offset_delta < 0
             || header.base_offset < next_offset
-            || !(0..=i64::from(i32::MAX)).contains(&relative_last)
+            || next_base.is_some_and(|next| header.last_offset() >= next)
+            || !segment.can_hold_offset(header.last_offset())
+            || (check_crc && header.check_crc(window.get(at, size)?).is_err())
         {
             break;
         }
-        let epoch = header.partition_leader_epoch;
-        let batch = BatchMetadata::new(
-            &header,
-            header.base_offset,
-            epoch,
-            at as u64,
+        let (epoch, prefix) = (
+            header.partition_leader_epoch,
             found.last().map_or(0, |last| last.prefix),
         );
+        let batch = BatchMetadata::new(&header, header.base_offset, epoch, at, prefix);
         next_offset = batch.last_offset + 1;
-        at += header.size();
+        at += size;
         found.push(batch);
     }
-    found
+    Ok(Scanned {
+        valid_bytes: at,
+        file_bytes,
+    })
 }
 
-fn end_of(batches: &[BatchMetadata]) -> u64 {
-    batches
-        .last()
-        .map_or(0, |last| last.position + u64::from(last.size))
-}
-
-/// Opens the partition's segment file. Where a crash left the files of two starts
-/// (`truncate_fully_and_start_at`), the later one counts and the other goes.
-fn open_segment(dir: &str, disk: &mut dyn Disk) -> Result<(FileId, Offset), DiskError> {
+/// Opens the segments of a partition, oldest first, and clears away what a crash left of deleted ones.
+/// A log without segments begins with an empty one at `log_start`.
+fn open_segments(
+    dir: &str,
+    log_start: Offset,
+    now_ms: i64,
+    disk: &mut dyn Disk,
+) -> Result<Vec<Segment>, DiskError> {
     let prefix = format!("{dir}/");
-    let mut segments = Vec::new();
+    let mut base_offsets = Vec::new();
     for path in disk.list(&prefix) {
+        if path.ends_with(DELETED_SUFFIX) {
+            disk.delete(&path)?;
+        }
         let stem = path[prefix.len()..].strip_suffix(".log");
         if let Some(base_offset) = stem.and_then(|stem| stem.parse::<Offset>().ok())
             && base_offset >= 0
         {
-            segments.push((base_offset, path));
+            base_offsets.push(base_offset);
         }
     }
-    segments.sort();
-    let latest = segments.pop();
-    for (_, superseded) in segments {
-        disk.delete(&superseded)?;
+    base_offsets.sort();
+    if base_offsets.is_empty() {
+        return Ok(vec![Segment::create(dir, log_start, now_ms, disk)?]);
     }
-    let (base_offset, path) = latest.unwrap_or_else(|| (0, PartitionLog::file_name(dir, 0)));
-    Ok((disk.open(&path)?, base_offset))
+    base_offsets
+        .into_iter()
+        .map(|base_offset| {
+            let file = disk.open(&PartitionLog::file_name(dir, base_offset))?;
+            Ok(Segment::new(base_offset, file, now_ms))
+        })
+        .collect()
 }
 
 /// The epochs on the disk, and whether they come from a write that was not finished.
@@ -104,9 +176,8 @@ fn read_epochs(dir: &str, disk: &mut dyn Disk) -> Result<(LeaderEpochCache, bool
 }
 
 impl PartitionLog {
-    /// Loads the log in `dir` (`topic-partition`), or creates it. `clean` says that the broker was
-    /// shut down in order, `recovery_point` what it had flushed; `now_ms` starts the interval of
-    /// `flush.ms`. The high watermark is the log start until the caller sets it from its checkpoint.
+    /// Loads the log in `dir` (`topic-partition`), or creates it. The high watermark is the log start
+    /// until the caller sets it from its checkpoint.
     ///
     /// # Errors
     /// The disk's; `Io` also for a malformed leader-epoch checkpoint, at which Kafka takes the log
@@ -114,42 +185,31 @@ impl PartitionLog {
     pub fn open(
         dir: &str,
         disk: &mut dyn Disk,
-        clean: bool,
-        recovery_point: Offset,
-        now_ms: i64,
+        from: LoadFrom,
     ) -> Result<(PartitionLog, Recovery), DiskError> {
-        let (file, base_offset) = open_segment(dir, disk)?;
-        let mut log = PartitionLog::empty(dir, file, base_offset);
-        log.last_flush_ms = now_ms;
+        let recovery_point = from.recovery_point.max(0);
+        let segments = open_segments(dir, from.log_start.max(0), from.now_ms, disk)?;
+        let mut log = PartitionLog::of_segments(dir, segments);
+        log.last_flush_ms = from.now_ms;
         let (epochs, unfinished) = read_epochs(dir, disk)?;
         log.epochs = epochs;
         log.epochs_changed = unfinished;
 
-        let length = disk.len(file);
-        let bytes = disk.read(file, 0, length)?;
-        let mut clean = clean;
-        if clean {
-            log.batches = scan(&bytes, base_offset, false);
-            clean = end_of(&log.batches) == length;
+        let (truncated_bytes, clean) = log.load_segments(from.clean, recovery_point, disk)?;
+        log.log_start = log.segments[0].base_offset.max(from.log_start);
+        log.log_end = match log.batches.last() {
+            Some(last) => log.active().base_offset.max(last.last_offset + 1),
+            None => log.active().base_offset,
+        };
+        if log.log_end < log.log_start {
+            // `deleteSegmentsIfLogStartGreaterThanLogEnd`
+            log.truncate_fully_and_start_at(log.log_start, disk)?;
         }
-        if !clean {
-            log.batches = scan(&bytes, base_offset, true);
-            log.assign_epochs_of_batches();
-        }
-        log.end_position = end_of(&log.batches);
-        let truncated_bytes = length - log.end_position;
-        if truncated_bytes > 0 {
-            disk.truncate(file, log.end_position)?;
-        }
-
-        log.log_end = log
-            .batches
-            .last()
-            .map_or(base_offset, |b| b.last_offset + 1);
+        log.high_watermark = log.log_start;
         log.recovery_point = if clean {
             log.log_end
         } else {
-            recovery_point.max(0).min(log.log_end)
+            recovery_point.min(log.log_end)
         };
         log.epochs_changed |= log.epochs.truncate_from_end(log.log_end);
         log.epochs_changed |= log.epochs.truncate_from_start(log.log_start);
@@ -162,9 +222,68 @@ impl PartitionLog {
         Ok((log, recovery))
     }
 
+    /// Finds the batches of all segments, and recovers those from the recovery point on after an
+    /// unclean end: each is cut at its first batch that is not valid, and what follows such a cut is
+    /// removed (`LogLoader.recoverLog`). Answers how many bytes went, and whether the log is as it was
+    /// shut down.
+    fn load_segments(
+        &mut self,
+        clean: bool,
+        recovery_point: Offset,
+        disk: &mut dyn Disk,
+    ) -> Result<(u64, bool), DiskError> {
+        let mut clean = clean;
+        let mut truncated_bytes = 0;
+        let unflushed = self.segment_of(recovery_point).base_offset;
+        let mut index = 0;
+        while let Some(segment) = self.segments.get(index) {
+            let next_base = self.segments.get(index + 1).map(|next| next.base_offset);
+            let is_active = next_base.is_none();
+            let mut recover = !clean && segment.base_offset >= unflushed;
+            let known = self.batches.len();
+            let mut scanned = scan(segment, next_base, recover, disk, &mut self.batches)?;
+            if is_active && !recover && scanned.valid_bytes < scanned.file_bytes {
+                (clean, recover) = (false, true);
+                self.batches.truncate(known);
+                scanned = scan(segment, next_base, true, disk, &mut self.batches)?;
+            }
+            let invalid_bytes = scanned.file_bytes - scanned.valid_bytes;
+            let file = segment.file;
+            self.segments[index].set_batches(&self.batches[known..]);
+            if recover {
+                self.assign_epochs_of_batches(known);
+                truncated_bytes += invalid_bytes;
+            }
+            if recover && invalid_bytes > 0 {
+                disk.truncate(file, scanned.valid_bytes)?;
+                truncated_bytes += self.remove_segments_behind(index, disk)?;
+            } else if invalid_bytes > 0 {
+                self.segments[index].corrupt_at = Some(scanned.valid_bytes);
+            }
+            index += 1;
+        }
+        Ok((truncated_bytes, clean))
+    }
+
+    /// Removes the segments behind the one at `index`; answers how many bytes they held.
+    fn remove_segments_behind(
+        &mut self,
+        index: usize,
+        disk: &mut dyn Disk,
+    ) -> Result<u64, DiskError> {
+        let mut bytes = 0;
+        while self.segments.len() > index + 1 {
+            bytes += disk.len(self.active().file);
+            let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+            self.deleted.push(removed);
+            self.segments.pop();
+        }
+        Ok(bytes)
+    }
+
     /// Adds the epochs that the checkpoint lacks: only those above its latest (`LogSegment.recover`).
-    fn assign_epochs_of_batches(&mut self) {
-        for batch in &self.batches {
+    fn assign_epochs_of_batches(&mut self, from: usize) {
+        for batch in &self.batches[from..] {
             let epoch = batch.leader_epoch;
             if epoch >= 0
                 && self

@@ -16,10 +16,12 @@ use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::checkpoint::{offset_checkpoint_text, parse_offset_checkpoint, read_text};
 use crate::log::clean_shutdown::write_clean_shutdown;
-use crate::log::{CheckpointProgress, CheckpointWrite, FlushProgress};
-use crate::replica::manager::{Append, ReplicaManager, Turn};
+use crate::log::{
+    CheckpointProgress, CheckpointWrite, FlushProgress, LogStartReason, PartitionLog,
+};
+use crate::replica::manager::{Append, ReplicaManager, Turn, Upcall};
 use crate::replica::partition::Partition;
-use crate::time::{MICROS, Nanos};
+use crate::time::{MICROS, Nanos, millis};
 use std::collections::BTreeMap;
 
 /// How soon `LogDirFailureHandler` takes the failed directory up. *Modelled*, not measured.
@@ -38,6 +40,8 @@ pub(super) enum SyncUse {
     HighWatermarks,
     /// `recovery-point-offset-checkpoint`.
     RecoveryPoints,
+    /// `log-start-offset-checkpoint`.
+    LogStarts,
     /// The clean-shutdown marker.
     CleanShutdown,
 }
@@ -131,6 +135,103 @@ impl ReplicaManager {
         self.begun(token, begun, env);
     }
 
+    /// `checkpointLogStartOffsets`, every `log.flush.start.offset.checkpoint.interval.ms`.
+    pub fn checkpoint_log_starts(&mut self, env: &mut Env<'_>) {
+        if self.offline {
+            return;
+        }
+        let entries: Vec<(&str, i32, Offset)> = self
+            .replicas
+            .values()
+            .map(|r| &r.partition)
+            .filter(|p| p.log.log_start_needs_checkpoint())
+            .map(|p| (&*p.topic, p.id.partition, p.log.log_start_offset()))
+            .collect();
+        let text = offset_checkpoint_text(entries.into_iter());
+        let token = self.sync_token(SyncUse::LogStarts);
+        let begun = self.log_start_checkpoint.begin(env.disk, text, token);
+        self.begun(token, begun, env);
+    }
+
+    /// `flush-log`, which a roll has scheduled.
+    pub fn flush_rolled(&mut self, id: TopicPartition, offset: Offset, env: &mut Env<'_>) {
+        if self.offline {
+            return;
+        }
+        let token = self.sync_token(SyncUse::Background(id));
+        let log = &mut self.replicas.get_mut(id).expect("it rolled").partition.log;
+        // The log may have been cut since.
+        let offset = offset.min(log.log_end_offset());
+        if !log.begin_flush_up_to(offset, env.disk, token) {
+            self.syncs.remove(&token);
+        }
+    }
+
+    /// `LogManager.cleanupLogs`, every `log.retention.check.interval.ms`. A log that is compacted is its
+    /// cleaner's.
+    pub fn delete_old_segments(&mut self, env: &mut Env<'_>) {
+        if self.offline {
+            return;
+        }
+        let deletable: Vec<TopicPartition> = self
+            .replicas
+            .iter()
+            .filter(|(_, r)| !r.partition.config.cleanup_policy.compact)
+            .map(|(id, _)| id)
+            .collect();
+        for id in deletable {
+            self.delete_old_segments_of(id, env);
+        }
+    }
+
+    /// The same for one log, whatever its policy.
+    pub(super) fn delete_old_segments_of(&mut self, id: TopicPartition, env: &mut Env<'_>) {
+        let partition = &mut self.replicas.get_mut(id).expect("listed").partition;
+        let bound = partition.log.high_watermark;
+        let (log, config) = (&mut partition.log, &partition.config);
+        let before = log.log_start_offset();
+        let deleted = log.delete_old_segments(config, bound, env.wall_ms, env.disk);
+        log_start_moved(id, log, before, LogStartReason::SegmentDeletion, env);
+        self.do_chores(id, env);
+        if let Err(error) = deleted {
+            self.log_directory_failed(error, env);
+        }
+    }
+
+    /// `delete-file`: what is due is deleted for good.
+    pub fn delete_files(&mut self, env: &mut Env<'_>) {
+        while !self.offline
+            && let Some(entry) = self.deletions.first_entry()
+            && entry.key().0 <= env.now
+        {
+            if let Err(error) = entry.remove().delete(env.disk) {
+                self.log_directory_failed(error, env);
+            }
+        }
+    }
+
+    /// Sees to what a log's append, truncation or retention has left to do
+    /// ([`PartitionLog::has_chores`](crate::log::PartitionLog::has_chores)).
+    pub(super) fn do_chores(&mut self, id: TopicPartition, env: &mut Env<'_>) {
+        self.write_epochs(id, env);
+        let partition = &mut self.replicas.get_mut(id).expect("it has a log").partition;
+        if let Some(offset) = partition.log.take_roll_flush() {
+            env.fact(Fact::SegmentRolled {
+                partition: id,
+                base_offset: offset,
+            });
+            self.upcalls.push(Upcall::FlushLog(id, offset));
+        }
+        for segment in partition.log.take_deleted_segments() {
+            let delay = millis(partition.config.file_delete_delay_ms);
+            let number = self.next_sync;
+            self.next_sync += 1;
+            let due = env.now.saturating_add(delay);
+            self.deletions.insert((due, number), segment);
+            self.upcalls.push(Upcall::DeleteFileAfter(delay));
+        }
+    }
+
     fn checkpoint_of(&self, offset: impl Fn(&Partition) -> Offset) -> String {
         let entries = self.replicas.values().map(|r| {
             let p = &r.partition;
@@ -218,6 +319,10 @@ impl ReplicaManager {
                 let progress = self.high_watermark_checkpoint.synced(env.disk, result);
                 progress.map(|p| p == CheckpointProgress::Again)
             }
+            SyncUse::LogStarts => {
+                let progress = self.log_start_checkpoint.synced(env.disk, result);
+                progress.map(|p| p == CheckpointProgress::Again)
+            }
             SyncUse::CleanShutdown => result.map(|()| false),
             SyncUse::RecoveryPoints => {
                 let progress = self.recovery_point_checkpoint.synced(env.disk, result);
@@ -271,6 +376,24 @@ impl ReplicaManager {
                 Ok(false)
             }
         }
+    }
+}
+
+/// Tells that a log start moved, if it did.
+pub(super) fn log_start_moved(
+    id: TopicPartition,
+    log: &PartitionLog,
+    before: Offset,
+    reason: LogStartReason,
+    env: &mut Env<'_>,
+) {
+    let offset = log.log_start_offset();
+    if offset > before {
+        env.fact(Fact::LogStartMoved {
+            partition: id,
+            offset,
+            reason,
+        });
     }
 }
 

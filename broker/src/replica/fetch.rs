@@ -429,6 +429,7 @@ fn read_partition(
     match log.read(ask.fetch_offset, limit, upper_bound, disk, first) {
         Ok(records) => result.records = records,
         Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
+        Err(ReadError::Corrupt { .. }) => return Err(ErrorCode::CorruptMessage),
         Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
     }
     Ok(())

@@ -4,8 +4,9 @@ use crate::bug::Bug;
 use crate::env::{ConnId, Env, Queue};
 use crate::fact::Fact;
 use crate::ids::*;
-use crate::log::AppendError;
+use crate::log::{AppendError, LogStartReason};
 use crate::replica::Partition;
+use crate::replica::durability::log_start_moved;
 use crate::replica::fetcher::{Asked, FetchState, truncation_offset};
 use crate::replica::manager::{Append, ReplicaManager, Turn};
 use crate::time::{MICROS, millis};
@@ -294,11 +295,12 @@ impl ReplicaManager {
                 continue;
             }
             let partition = &mut replica.partition;
-            let flush_messages = partition.config.flush_messages;
-            let appended =
-                partition
-                    .log
-                    .append_as_follower(&result.records, flush_messages, env.disk);
+            let appended = partition.log.append_as_follower(
+                &result.records,
+                &partition.config,
+                env.wall_ms,
+                env.disk,
+            );
             match appended {
                 Ok(append) => {
                     if let Some(append) = append {
@@ -313,12 +315,12 @@ impl ReplicaManager {
                     }
                     let flush_due = append.is_some_and(|a| a.flush_due);
                     let hold = flush_due && self.bug != Some(Bug::SkipFlush);
-                    if !hold && !partition.log.epoch_checkpoint_due() {
+                    if !hold && !partition.log.has_chores() {
                         copied(partition, state, result, env);
                         job.todo.pop_front();
                         continue;
                     }
-                    self.write_epochs(id, env);
+                    self.do_chores(id, env);
                     if hold {
                         job.flushing = true;
                         self.hold_for_flush(id, Append::Follow(job), env);
@@ -470,7 +472,7 @@ impl ReplicaManager {
             state.fetch_offset = to;
             state.last_fetched_epoch = epoch;
         }
-        self.write_epochs(id, env);
+        self.do_chores(id, env);
     }
 
     /// `fetchOffsetAndTruncate`: the leader's log end, after OFFSET_OUT_OF_RANGE.
@@ -536,7 +538,7 @@ impl ReplicaManager {
                         to: leader_start,
                         high_watermark,
                     });
-                    self.write_epochs(id, env);
+                    self.do_chores(id, env);
                 }
                 let partition = &self.replicas[id].partition;
                 let next = partition.log.log_end_offset().max(leader_start);
@@ -555,7 +557,8 @@ impl ReplicaManager {
     }
 }
 
-/// `processPartitionData` after its append: the high watermark, and the next offset to ask for.
+/// `processPartitionData` after its append: the high watermark, the leader's log start, and the next
+/// offset to ask for.
 fn copied(
     partition: &mut Partition,
     state: &mut FetchState,
@@ -581,6 +584,15 @@ fn take_high_watermark(
             offset,
             as_leader: false,
         });
+    }
+    // The follower may not have all that the leader has let go: then its own end.
+    let log_start = result.log_start_offset.min(partition.log.log_end_offset());
+    if log_start > partition.log.log_start_offset() {
+        let (id, log) = (partition.id, &mut partition.log);
+        let before = log
+            .maybe_increment_log_start(log_start)
+            .expect("it is above");
+        log_start_moved(id, log, before, LogStartReason::Leader, env);
     }
 }
 

@@ -17,14 +17,17 @@ use crate::disk::DiskError;
 use crate::env::{Env, SyncToken, TimerToken};
 use crate::fact::Fact;
 use crate::ids::*;
-use crate::log::{CheckpointWrite, PartitionLog};
+use crate::log::checkpoint::{
+    LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+};
+use crate::log::{CheckpointWrite, DeletedSegment, LoadFrom, PartitionLog};
 use crate::replica::durability::{SyncUse, read_offsets};
 use crate::replica::fetcher::{Asked, Fetcher};
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::{Asker, Change, Delayed, Purgatory};
 use crate::sorted_map::SortedMap;
-use crate::time::millis;
+use crate::time::{Nanos, millis};
 use crate::wire::{ErrorCode, Response};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -92,6 +95,10 @@ pub enum Upcall {
     BecameLeader(TopicPartition, LeaderEpoch),
     /// This broker leads a partition no more.
     ResignedLeader(TopicPartition),
+    /// A log was rolled: what lies below that offset is to be flushed in the background.
+    FlushLog(TopicPartition, Offset),
+    /// Files of a deleted segment are to be deleted then.
+    DeleteFileAfter(Nanos),
 }
 
 /// All replicas of a broker.
@@ -110,9 +117,12 @@ pub struct ReplicaManager {
     unclaimed: BTreeMap<String, PartitionLog>,
     pub(super) high_watermark_checkpoint: CheckpointWrite,
     pub(super) recovery_point_checkpoint: CheckpointWrite,
+    pub(super) log_start_checkpoint: CheckpointWrite,
     checkpointed_high_watermarks: BTreeMap<(String, i32), Offset>,
     pub(super) syncs: BTreeMap<SyncToken, SyncUse>,
     pub(super) next_sync: u64,
+    /// Removed segments by when their files are to be deleted, and a number.
+    pub(super) deletions: BTreeMap<(Nanos, u64), DeletedSegment>,
     /// The log directory has failed.
     pub(super) offline: bool,
     in_controlled_shutdown: bool,
@@ -131,26 +141,37 @@ impl ReplicaManager {
         timer_kinds: (u64, u64),
         env: &mut Env<'_>,
     ) -> Result<ReplicaManager, DiskError> {
-        let high_watermark_checkpoint = CheckpointWrite::new("replication-offset-checkpoint");
-        let recovery_point_checkpoint = CheckpointWrite::new("recovery-point-offset-checkpoint");
+        let high_watermark_checkpoint = CheckpointWrite::new(REPLICATION_OFFSET_CHECKPOINT);
+        let recovery_point_checkpoint = CheckpointWrite::new(RECOVERY_POINT_CHECKPOINT);
         let checkpointed_high_watermarks = read_offsets(&high_watermark_checkpoint, env)?;
         let recovery_points = read_offsets(&recovery_point_checkpoint, env)?;
+        let log_start_checkpoint = CheckpointWrite::new(LOG_START_CHECKPOINT);
+        let log_starts = read_offsets(&log_start_checkpoint, env)?;
         let mut unclaimed = BTreeMap::new();
         for dir in log_directories(env) {
             let Some((topic, partition)) = split_directory(&dir) else {
                 continue;
             };
-            let recovery_point = recovery_points
-                .get(&(topic.to_string(), partition))
-                .copied()
-                .unwrap_or(0);
-            let (log, recovery) =
-                PartitionLog::open(&dir, env.disk, clean, recovery_point, env.wall_ms)?;
+            let key = (topic.to_string(), partition);
+            let recovery_point = recovery_points.get(&key).copied().unwrap_or(0);
+            let log_start = log_starts.get(&key).copied().unwrap_or(0);
+            let (log, recovery) = PartitionLog::open(
+                &dir,
+                env.disk,
+                LoadFrom {
+                    clean,
+                    recovery_point,
+                    log_start,
+                    now_ms: env.wall_ms,
+                },
+            )?;
             // The topic's id is not known before the metadata is; the directory is.
             env.fact(Fact::LogRecovered {
                 topic: topic.into(),
                 partition,
+                log_start: log.log_start_offset(),
                 log_end: recovery.log_end,
+                prefix: log.prefix(),
                 truncated_bytes: recovery.truncated_bytes,
             });
             unclaimed.insert(dir, log);
@@ -168,9 +189,11 @@ impl ReplicaManager {
             unclaimed,
             high_watermark_checkpoint,
             recovery_point_checkpoint,
+            log_start_checkpoint,
             checkpointed_high_watermarks,
             syncs: BTreeMap::new(),
             next_sync: 0,
+            deletions: BTreeMap::new(),
             offline: false,
             in_controlled_shutdown: false,
             timer_kind_fetcher: timer_kinds.0,
@@ -332,7 +355,15 @@ impl ReplicaManager {
         let dir = format!("{name}-{}", id.partition);
         let mut log = match self.unclaimed.remove(&dir) {
             Some(log) => log,
-            None => PartitionLog::open(&dir, env.disk, true, 0, env.wall_ms)?.0,
+            None => {
+                let from = LoadFrom {
+                    clean: true,
+                    recovery_point: 0,
+                    log_start: 0,
+                    now_ms: env.wall_ms,
+                };
+                PartitionLog::open(&dir, env.disk, from)?.0
+            }
         };
         let checkpointed = self
             .checkpointed_high_watermarks

@@ -123,8 +123,8 @@ impl ReplicaManager {
                             as_leader: true,
                         });
                     }
-                    if log.epoch_checkpoint_due() {
-                        self.write_epochs(id, env);
+                    if log.has_chores() {
+                        self.do_chores(id, env);
                     }
                     if append.flush_due && self.bug != Some(Bug::SkipFlush) {
                         // Followers may read it before the flush is done.
@@ -402,8 +402,8 @@ impl ReplicaManager {
             let (log, config) = (&mut partition.log, &partition.config);
             let appended = log.append_as_leader(&records, epoch, config, env.wall_ms, env.disk);
             let prefix = log.prefix();
-            if log.epoch_checkpoint_due() {
-                self.write_epochs(id, env);
+            if log.has_chores() {
+                self.do_chores(id, env);
             }
             let flush_due = match appended {
                 Ok(append) => {

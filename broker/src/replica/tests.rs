@@ -11,7 +11,7 @@ use crate::env::{Env, Output, Stream};
 use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::memory_disk::MemoryDisk;
-use crate::log::{BatchBuilder, PartitionLog};
+use crate::log::{BatchBuilder, LoadFrom, PartitionLog};
 use crate::wire::ErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,17 @@ impl Play {
 
     pub(super) fn with(bug: Option<Bug>) -> Play {
         let mut disk = MemoryDisk::default();
-        let (log, _) = PartitionLog::open("t-0", &mut disk, true, 0, 0).unwrap();
+        let (log, _) = PartitionLog::open(
+            "t-0",
+            &mut disk,
+            LoadFrom {
+                clean: true,
+                recovery_point: 0,
+                log_start: 0,
+                now_ms: 0,
+            },
+        )
+        .unwrap();
         let topic = BTreeMap::from([("min.insync.replicas".to_string(), "2".to_string())]);
         let broker = BrokerConfig::from_properties(&BTreeMap::new()).unwrap();
         let config = TopicConfig::resolve(&broker, &topic).unwrap();

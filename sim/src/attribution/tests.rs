@@ -150,6 +150,8 @@ impl Tale {
         let fact = Fact::LogRecovered {
             topic: "orders".into(),
             partition: 0,
+            log_start: 0,
+            prefix: 0,
             log_end,
             truncated_bytes: 0,
         };

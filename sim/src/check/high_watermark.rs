@@ -141,6 +141,8 @@ mod tests {
         let recovered = Fact::LogRecovered {
             topic: "t".into(),
             partition: 0,
+            log_start: 0,
+            prefix: 0,
             log_end: 0,
             truncated_bytes: 1,
         };

@@ -3,8 +3,12 @@
 //! [`truncation`](super::truncation) compare; no broker is asked.
 //!
 //! A follower's append tells its end only, so that ends between may be missing here: what is compared
-//! is what both logs have told. Not modelled: a log start that moves (fingerprints begin at the first
-//! batch of a log).
+//! is what both logs have told.
+//!
+//! A broker counts a fingerprint from where its log was begun or loaded. Here all are counted from the
+//! partition's first record: to what a log tells, the fingerprint of what it does not have is added,
+//! which is known where some log has told of that offset. Where it is not, the log's length is all that
+//! is known of it.
 
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
@@ -26,6 +30,8 @@ pub struct ShadowLog {
     pub leader: BrokerId,
     /// Loaded at the start that is under way.
     loaded: bool,
+    /// Fingerprint of what lies before the log that its broker counts, if known.
+    before: Option<u64>,
     /// Up to where it had told of records when it lost some with the power or the disk; 0 for none.
     lost_up_to: Offset,
 }
@@ -38,6 +44,7 @@ impl ShadowLog {
             leader_epoch: -1,
             leader: NO_BROKER,
             loaded: false,
+            before: Some(0),
             lost_up_to: 0,
         }
     }
@@ -53,12 +60,24 @@ impl ShadowLog {
         (last.0 == self.log_end).then_some(last.1)
     }
 
-    /// It has no more than that after a start.
-    fn recover(&mut self, log_end: Offset) {
+    /// It has no more than that after a start, and its broker gives it that fingerprint.
+    fn recover(&mut self, log_start: Offset, log_end: Offset, prefix: u64) {
         if log_end < self.log_end {
             self.lost_up_to = self.lost_up_to.max(self.log_end);
         }
         self.cut(log_end);
+        self.before = match self.prefix_at(log_end) {
+            Some(known) => Some(known.wrapping_sub(prefix)),
+            // Its front is gone, or nothing is.
+            None => (log_start == 0).then_some(0),
+        };
+    }
+
+    /// It is empty and goes on at `to`, where another log has that fingerprint.
+    fn begin_at(&mut self, to: Offset, before: Option<u64>) {
+        self.ends.clear();
+        self.log_end = to;
+        self.before = before;
     }
 
     /// Known ends of batches, ascending.
@@ -150,25 +169,42 @@ impl ShadowLogs {
                     log.cut(*base_offset);
                 }
                 log.log_end = last_offset + 1;
-                log.ends.push((log.log_end, *prefix));
+                if let Some(before) = log.before {
+                    log.ends.push((log.log_end, before.wrapping_add(*prefix)));
+                }
+            }
+            Fact::Truncated {
+                partition,
+                from,
+                to,
+                ..
+            } if to > from => {
+                // `truncateFullyAndStartAt`: where its leader's log starts.
+                let before = self.log(node, *partition).and_then(|log| {
+                    let (_, leading) = self.leader_of(log, *partition)?;
+                    leading.prefix_at(*to)
+                });
+                self.log_mut(node, *partition).begin_at(*to, before);
             }
             Fact::Truncated { partition, to, .. } => self.log_mut(node, *partition).cut(*to),
             Fact::LogRecovered {
                 topic,
                 partition,
+                log_start,
                 log_end,
+                prefix,
                 ..
             } => {
                 let id = TopicPartition::new(id_of(topic), *partition);
                 let log = self.log_mut(node, id);
-                log.recover(*log_end);
+                log.recover(*log_start, *log_end, *prefix);
                 log.loaded = true;
             }
             Fact::BrokerStarted { .. } => {
                 for ((_, _), log) in self.logs.iter_mut().filter(|((n, _), _)| *n == node) {
                     // Its files are gone with their disk.
                     if !std::mem::take(&mut log.loaded) {
-                        log.recover(0);
+                        log.recover(0, 0, 0);
                     }
                     log.leader_epoch = -1;
                     log.leader = NO_BROKER;

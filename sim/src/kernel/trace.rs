@@ -151,10 +151,13 @@ impl Trace {
             Fact::LogRecovered {
                 topic: _,
                 partition,
+                log_start,
                 log_end,
+                prefix,
                 truncated_bytes,
             } => {
                 self.pair(101, *partition as u64);
+                self.pair(*log_start as u64, *prefix);
                 self.pair(*log_end as u64, *truncated_bytes);
             }
             Fact::Appended {
@@ -270,6 +273,21 @@ impl Trace {
             } => {
                 self.partition(116, partition);
                 self.mix(*offset as u64);
+            }
+            Fact::SegmentRolled {
+                partition,
+                base_offset,
+            } => {
+                self.partition(123, partition);
+                self.mix(*base_offset as u64);
+            }
+            Fact::LogStartMoved {
+                partition,
+                offset,
+                reason,
+            } => {
+                self.partition(124, partition);
+                self.pair(*offset as u64, *reason as u64);
             }
             Fact::ShutdownBegan { controlled } => self.pair(120, u64::from(*controlled)),
             Fact::ShutDownCleanly { broker_epoch } => self.pair(121, *broker_epoch as u64),

@@ -1,7 +1,8 @@
 //! Properties of brokers and controllers that the simulation reads.
 //!
-//! Two bounds are narrower than Kafka's `ConfigDef`: `default.replication.factor` (no validator
-//! there, yet Kafka then refuses every topic that relies on it), and the feature levels, which are
+//! Three bounds are narrower than Kafka's `ConfigDef`: `default.replication.factor` and
+//! `offsets.topic.segment.bytes` (Kafka then refuses every topic that relies on them), and the feature
+//! levels, which are
 //! not `ConfigDef` properties at all: Kafka sets them with `kafka-features`.
 
 use super::{ANY, Kind, Property, Scope, boolean, numeric};
@@ -94,6 +95,52 @@ pub(super) const PROPERTIES: &[Property] = &[
         "Nothing: only the controller of the ZooKeeper days read it, KRaft's corrects every imbalance.",
     ),
     number(
+        "log.cleaner.backoff.ms",
+        Kind::Long(0),
+        "15000",
+        "CleanerConfig",
+        "How long the cleaner sleeps when it finds nothing to clean.",
+    ),
+    number(
+        "log.cleaner.delete.retention.ms",
+        Kind::Long(0),
+        "86400000",
+        "CleanerConfig",
+        "The topics' default of delete.retention.ms.",
+    ),
+    number(
+        "log.cleaner.max.compaction.lag.ms",
+        Kind::Long(1),
+        "9223372036854775807",
+        "CleanerConfig",
+        "The topics' default of max.compaction.lag.ms.",
+    ),
+    Property {
+        name: "log.cleaner.min.cleanable.ratio",
+        scope: Scope::Broker,
+        kind: Kind::Fraction,
+        default: "0.5",
+        allowed: "a number from 0 to 1",
+        source: "CleanerConfig",
+        acts: "The topics' default of min.cleanable.dirty.ratio.",
+    },
+    number(
+        "log.cleaner.min.compaction.lag.ms",
+        Kind::Long(0),
+        "0",
+        "CleanerConfig",
+        "The topics' default of min.compaction.lag.ms.",
+    ),
+    Property {
+        name: "log.cleanup.policy",
+        scope: Scope::Broker,
+        kind: Kind::CleanupPolicy,
+        default: "delete",
+        allowed: "delete, compact, or both with a comma between",
+        source: "ServerLogConfigs",
+        acts: "The topics' default of cleanup.policy.",
+    },
+    number(
         "log.flush.interval.messages",
         Kind::Long(1),
         "9223372036854775807",
@@ -122,11 +169,118 @@ pub(super) const PROPERTIES: &[Property] = &[
         "How often the flusher looks for partitions that are due by log.flush.interval.ms.",
     ),
     number(
+        "log.flush.start.offset.checkpoint.interval.ms",
+        Kind::Int(0),
+        "60000",
+        "ServerLogConfigs",
+        "How often log starts that no segment begins with are written to their checkpoint.",
+    ),
+    number(
+        "log.index.interval.bytes",
+        Kind::Int(0),
+        "4096",
+        "ServerLogConfigs",
+        "The topics' default of index.interval.bytes.",
+    ),
+    number(
+        "log.index.size.max.bytes",
+        Kind::Int(4),
+        "10485760",
+        "ServerLogConfigs",
+        "The topics' default of segment.index.bytes.",
+    ),
+    number(
         "log.initial.task.delay.ms",
         Kind::Long(0),
         "30000",
         "ServerLogConfigs",
         "How long after its start a broker runs the flusher and the checkpoints for the first time.",
+    ),
+    number(
+        "log.message.timestamp.after.max.ms",
+        Kind::Long(0),
+        "3600000",
+        "ServerLogConfigs",
+        "The topics' default of message.timestamp.after.max.ms.",
+    ),
+    number(
+        "log.message.timestamp.before.max.ms",
+        Kind::Long(0),
+        "9223372036854775807",
+        "ServerLogConfigs",
+        "The topics' default of message.timestamp.before.max.ms.",
+    ),
+    Property {
+        name: "log.message.timestamp.type",
+        scope: Scope::Broker,
+        kind: Kind::OneOf(&["CreateTime", "LogAppendTime"]),
+        default: "CreateTime",
+        allowed: "CreateTime or LogAppendTime",
+        source: "ServerLogConfigs",
+        acts: "The topics' default of message.timestamp.type.",
+    },
+    number(
+        "log.retention.bytes",
+        Kind::Long(ANY),
+        "-1",
+        "ServerLogConfigs",
+        "The topics' default of retention.bytes.",
+    ),
+    number(
+        "log.retention.check.interval.ms",
+        Kind::Long(1),
+        "300000",
+        "ServerLogConfigs",
+        "How often a broker looks for segments past their retention.",
+    ),
+    number(
+        "log.retention.hours",
+        Kind::Int(ANY),
+        "168",
+        "ServerLogConfigs",
+        "The topics' default of retention.ms, in hours, unless log.retention.minutes is set.",
+    ),
+    number(
+        "log.retention.minutes",
+        Kind::Int(ANY),
+        "null",
+        "ServerLogConfigs",
+        "The topics' default of retention.ms, in minutes, unless log.retention.ms is set.",
+    ),
+    number(
+        "log.retention.ms",
+        Kind::Long(ANY),
+        "null",
+        "ServerLogConfigs",
+        "The topics' default of retention.ms.",
+    ),
+    number(
+        "log.roll.hours",
+        Kind::Int(1),
+        "168",
+        "ServerLogConfigs",
+        "The topics' default of segment.ms, in hours, unless log.roll.ms is set.",
+    ),
+    number(
+        "log.roll.ms",
+        Kind::Long(ANY),
+        "null",
+        "ServerLogConfigs",
+        "The topics' default of segment.ms.",
+    ),
+    number(
+        "log.segment.bytes",
+        Kind::Int(1048576),
+        "1073741824",
+        "ServerLogConfigs",
+        "The topics' default of segment.bytes.",
+    ),
+    number(
+        "log.segment.delete.delay.ms",
+        Kind::Long(0),
+        "60000",
+        "ServerLogConfigs",
+        "The topics' default of file.delete.delay.ms.",
     ),
     number(
         "message.max.bytes",
@@ -169,6 +323,13 @@ pub(super) const PROPERTIES: &[Property] = &[
         "3",
         "GroupCoordinatorConfig",
         "Replicas of __consumer_offsets.",
+    ),
+    number(
+        "offsets.topic.segment.bytes",
+        Kind::Int(1048576),
+        "104857600",
+        "GroupCoordinatorConfig",
+        "Size at which a new segment of `__consumer_offsets` is begun.",
     ),
     number(
         "producer.id.expiration.check.interval.ms",

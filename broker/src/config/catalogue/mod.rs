@@ -6,7 +6,7 @@
 //! reads it. Every other name that Kafka knows is in `names` and is *not modelled*: it
 //! is reported, and changes nothing.
 //!
-//! Not modelled here: types `DOUBLE`, `CLASS` and `PASSWORD` (no modelled property has one),
+//! Not modelled here: types `CLASS` and `PASSWORD` (no modelled property has one),
 //! importance, dynamic update modes, and the documentation texts.
 
 mod broker;
@@ -73,6 +73,10 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// `auto.offset.reset` (`AutoOffsetResetStrategy.Validator`).
     OffsetReset,
+    /// `DOUBLE` from 0 to 1.
+    Fraction,
+    /// `LIST` of `delete` and `compact`.
+    CleanupPolicy,
 }
 
 /// A property that the simulation reads.
@@ -148,9 +152,33 @@ pub fn classify(scope: Scope, name: &str) -> Class {
 /// Topic properties and the broker properties that set their defaults, where the two names differ
 /// (`ServerTopicConfigSynonyms.ALL_TOPIC_CONFIG_SYNONYMS`, modelled ones only).
 const TOPIC_SYNONYMS: &[(&str, &str)] = &[
+    ("cleanup.policy", "log.cleanup.policy"),
+    ("delete.retention.ms", "log.cleaner.delete.retention.ms"),
+    ("file.delete.delay.ms", "log.segment.delete.delay.ms"),
     ("flush.messages", "log.flush.interval.messages"),
     ("flush.ms", "log.flush.interval.ms"),
+    ("index.interval.bytes", "log.index.interval.bytes"),
+    ("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms"),
     ("max.message.bytes", "message.max.bytes"),
+    (
+        "message.timestamp.after.max.ms",
+        "log.message.timestamp.after.max.ms",
+    ),
+    (
+        "message.timestamp.before.max.ms",
+        "log.message.timestamp.before.max.ms",
+    ),
+    ("message.timestamp.type", "log.message.timestamp.type"),
+    (
+        "min.cleanable.dirty.ratio",
+        "log.cleaner.min.cleanable.ratio",
+    ),
+    ("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms"),
+    ("retention.bytes", "log.retention.bytes"),
+    ("retention.ms", "log.retention.ms"),
+    ("segment.bytes", "log.segment.bytes"),
+    ("segment.index.bytes", "log.index.size.max.bytes"),
+    ("segment.ms", "log.roll.ms"),
 ];
 
 /// The known name that an unknown one probably stands for: the same setting under the name that
@@ -200,8 +228,11 @@ const fn number(kind: Kind) -> &'static str {
         Kind::Int(ANY) => "a 32-bit integer",
         Kind::Int(0) => "a 32-bit integer, at least 0",
         Kind::Int(1) => "a 32-bit integer, at least 1",
+        Kind::Int(4) => "a 32-bit integer, at least 4",
+        Kind::Int(1_048_576) => "a 32-bit integer, at least 1048576",
         Kind::Int(1024) => "a 32-bit integer, at least 1024",
         Kind::Long(ANY) => "a 64-bit integer",
+        Kind::Long(-1) => "a 64-bit integer, at least -1",
         Kind::Long(0) => "a 64-bit integer, at least 0",
         Kind::Long(1) => "a 64-bit integer, at least 1",
         Kind::Short(1) => "a 16-bit integer, at least 1",

@@ -30,9 +30,17 @@ fn flush_all(log: &mut PartitionLog, disk: &mut MemoryDisk) {
     }
 }
 
+fn write_epochs(log: &mut PartitionLog, disk: &mut MemoryDisk) {
+    log.begin_epoch_checkpoint(disk, TOKEN).unwrap();
+    while log.epoch_checkpoint_synced(disk, Ok(())).unwrap() == CheckpointProgress::Again {}
+}
+
 proptest! {
     #[test]
-    fn log_holds_what_was_appended_and_not_truncated(steps in proptest::collection::vec(step(), 1..40)) {
+    fn log_holds_what_was_appended_and_not_truncated(
+        steps in proptest::collection::vec(step(), 1..40), segment_bytes in prop_oneof![200..600i32, Just(1 << 30)],
+    ) {
+        let config = TopicConfig { segment_bytes, ..config() };
         let mut disk = MemoryDisk::default();
         let mut log = open(&mut disk);
         let mut model: Model = Vec::new();
@@ -45,7 +53,8 @@ proptest! {
                     let values: Vec<String> = (0..records).map(|n| format!("{}.", written + i32::from(n))).collect();
                     written += i32::from(records);
                     let end = log.log_end_offset();
-                    let base = append(&mut log, &mut disk, epoch, &values.iter().map(String::as_str).collect::<Vec<_>>());
+                    let batch = produced(&values.iter().map(String::as_str).collect::<Vec<_>>());
+                    let base = log.append_as_leader(&batch, epoch, &config, NOW, &mut disk).unwrap().base_offset;
                     prop_assert_eq!(base, end);
                     model.extend(values.into_iter().enumerate().map(|(n, value)| (base + n as i64, value, epoch, base)));
                 }
@@ -64,17 +73,17 @@ proptest! {
                 Step::Reopen { clean } => {
                     let recovery_point = log.recovery_point();
                     if clean {
-                        // An orderly shutdown has written its epochs; a crash relies on the batches.
-                        log.begin_epoch_checkpoint(&mut disk, TOKEN).unwrap();
-                        while log.epoch_checkpoint_synced(&mut disk, Ok(())).unwrap() == CheckpointProgress::Again {}
+                        write_epochs(&mut log, &mut disk);
                     }
-                    let (reopened, recovery) = PartitionLog::open(DIR, &mut disk, clean, recovery_point, NOW).unwrap();
+                    let (reopened, recovery) = PartitionLog::open(DIR, &mut disk, load_from(clean, recovery_point)).unwrap();
                     prop_assert_eq!(recovery.truncated_bytes, 0);
                     prop_assert_eq!(recovery.log_end, model.last().map_or(0, |r| r.0 + 1));
                     prop_assert_eq!(reopened.batches(), log.batches());
                     log = reopened;
                 }
                 Step::Flush => {
+                    // Epochs are on the disk before a flush is; a crash relies on the batches behind it.
+                    write_epochs(&mut log, &mut disk);
                     flush_all(&mut log, &mut disk);
                     prop_assert_eq!(log.unflushed_messages(), 0);
                 }
@@ -82,7 +91,9 @@ proptest! {
             let held: Vec<_> = content(&log, &disk);
             let expected: Vec<_> = model.iter().map(|r| (r.0, r.1.clone(), r.2)).collect();
             prop_assert_eq!(held, expected);
-            prop_assert_eq!(log.size(), disk.bytes(FILE).len() as u64);
+            let files = log.segment_base_offsets().map(|base| PartitionLog::file_name(DIR, base));
+            let on_disk: usize = files.map(|file| disk.bytes(&file).len()).sum();
+            prop_assert_eq!(log.size(), on_disk as u64);
             prop_assert!(log.recovery_point() <= log.log_end_offset());
             prop_assert!(log.high_watermark <= log.log_end_offset());
             for r in &model {
@@ -108,7 +119,7 @@ proptest! {
         while follower.log_end_offset() < leader.log_end_offset() {
             let from = follower.log_end_offset();
             let fetched = leader.read(from, max_bytes, leader.log_end_offset(), &leader_disk, true).unwrap();
-            let done = follower.append_as_follower(&fetched, i64::MAX, &mut follower_disk).unwrap().unwrap();
+            let done = follower.append_as_follower(&fetched, &config(), NOW, &mut follower_disk).unwrap().unwrap();
             prop_assert_eq!(done.base_offset, from);
             rounds += 1;
         }
@@ -145,14 +156,14 @@ proptest! {
         let undamaged: Vec<BatchMetadata> =
             log.batches().iter().filter(|b| b.end_position() <= from as u64).copied().collect();
         // A clean marker on a damaged file must not panic either.
-        let _ = PartitionLog::open(DIR, &mut disk.clone(), clean, 0, NOW).unwrap();
-        let (recovered, recovery) = PartitionLog::open(DIR, &mut disk, false, 0, NOW).unwrap();
+        let _ = PartitionLog::open(DIR, &mut disk.clone(), load_from(clean, 0)).unwrap();
+        let (recovered, recovery) = PartitionLog::open(DIR, &mut disk, load_from(false, 0)).unwrap();
         prop_assert!(recovered.batches().starts_with(&undamaged));
         prop_assert_eq!(recovery.log_end, recovered.batches().last().map_or(0, |b| b.last_offset + 1));
         for bytes in recovered.batches_from(0, &disk).unwrap() {
             BatchHeader::read(&bytes).unwrap().check_crc(&bytes).unwrap();
         }
-        let (again, second) = PartitionLog::open(DIR, &mut disk, false, 0, NOW).unwrap();
+        let (again, second) = PartitionLog::open(DIR, &mut disk, load_from(false, 0)).unwrap();
         prop_assert_eq!(second.truncated_bytes, 0);
         prop_assert_eq!(again.batches(), recovered.batches());
     }
@@ -172,7 +183,9 @@ proptest! {
         let mut disk = MemoryDisk::default();
         let mut log = open(&mut disk);
         let _ = log.append_as_leader(&bytes, 0, &config(), NOW, &mut disk);
-        let _ = log.append_as_follower(&bytes, i64::MAX, &mut disk);
-        prop_assert_eq!(log.size(), disk.bytes(FILE).len() as u64);
+        let _ = log.append_as_follower(&bytes, &config(), NOW, &mut disk);
+        let files = log.segment_base_offsets().map(|base| PartitionLog::file_name(DIR, base));
+        let on_disk: usize = files.map(|file| disk.bytes(&file).len()).sum();
+        prop_assert_eq!(log.size(), on_disk as u64);
     }
 }
