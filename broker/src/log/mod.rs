@@ -12,6 +12,12 @@
 //! - [`retention`] what a log forgets from its front
 //! - [`recovery`] loading after a clean and after an unclean end
 //! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
+//! - [`codec`] compressed batches: gzip, snappy, lz4, zstd
+//! - [`index`] offset index and time index of a segment
+//! - [`txn_index`] the aborted transactions of a segment
+//! - [`snapshot`] the snapshot file of producer state
+//! - [`partition_metadata`], [`meta_properties`] whom a folder belongs to
+//! - [`malformed`] what is wrong with a file, and where
 //!
 //! What is modelled: segments in Kafka's on-disk format; uncompressed batches are validated record by
 //! record.
@@ -24,23 +30,31 @@ pub mod append;
 pub mod batch;
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod codec;
 pub mod epoch;
 pub mod flush;
+pub mod index;
+pub mod malformed;
 #[cfg(test)]
 pub mod memory_disk;
+pub mod meta_properties;
 pub mod partition_log;
+pub mod partition_metadata;
 pub mod producer_state;
 pub mod record;
 pub mod recovery;
 pub mod retention;
 mod roll;
 mod segment;
+pub mod snapshot;
+pub mod txn_index;
 
 pub use append::{AppendError, FollowerAppend, LeaderAppend};
 pub use batch::{Batch, BatchError, BatchHeader, Batches, batches, patch, records};
 pub use checkpoint::{CheckpointProgress, CheckpointWrite, MalformedCheckpoint};
 pub use epoch::{EpochEntry, LeaderEpochCache};
 pub use flush::FlushProgress;
+pub use malformed::{CorruptFile, Malformed};
 pub use partition_log::{BatchMetadata, LogBatches, PartitionLog, ReadError};
 pub use producer_state::{ProducerStateError, ProducerStateManager};
 pub use record::{BatchBuilder, Record, Records};
