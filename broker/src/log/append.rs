@@ -4,11 +4,16 @@
 use crate::config::TopicConfig;
 use crate::disk::{Disk, DiskError};
 use crate::ids::{LeaderEpoch, Offset};
-use crate::log::batch::{BatchError, BatchHeader, check_records, patch, set_max_timestamp};
+use crate::log::batch::{BatchError, BatchHeader, patch, set_max_timestamp};
+use crate::log::codec::{CodecError, check_records};
 use crate::log::partition_log::{BatchMetadata, PartitionLog};
 use crate::log::producer_state::ProducerStateError;
 use crate::log::segment::Arriving;
 use crate::wire::ErrorCode;
+
+/// A compressed batch may decompress to this many times `max.message.bytes`, or a MiB where that is
+/// less. Kafka 4.3 has no bound, later versions have one a record.
+const DECOMPRESSED_FACTOR: usize = 128;
 
 /// Why a log refuses records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +43,9 @@ pub enum AppendError {
     /// INVALID_RECORD.
     #[error("record is not valid: {0}")]
     InvalidRecord(BatchError),
+    /// UNKNOWN_SERVER_ERROR: that is what Kafka's `KafkaException` becomes on the wire.
+    #[error("batch is not valid: {0}")]
+    Compression(CodecError),
     /// INVALID_TIMESTAMP.
     #[error("record timestamp {timestamp} is too far from the broker's time {now_ms}")]
     InvalidTimestamp {
@@ -81,9 +89,9 @@ impl AppendError {
             AppendError::InvalidTimestamp { .. } => 32,
             AppendError::ProducerState(ProducerStateError::OutOfOrderSequence { .. }) => 45,
             AppendError::ProducerState(ProducerStateError::InvalidProducerEpoch { .. }) => 47,
-            AppendError::OffsetsOutOfOrder { .. } | AppendError::UnexpectedAppendOffset { .. } => {
-                -1
-            }
+            AppendError::Compression(_)
+            | AppendError::OffsetsOutOfOrder { .. }
+            | AppendError::UnexpectedAppendOffset { .. } => -1,
             AppendError::Disk(_) => 56,
         }
     }
@@ -125,7 +133,7 @@ pub struct FollowerAppend {
 /// The one batch of a Produce request, checked as `ProduceRequest.validateRecords`,
 /// `UnifiedLog.analyzeAndValidateRecords` and `LogValidator` do, in their order. Returns its header
 /// and the largest timestamp of its records.
-fn validate_produced(
+pub(super) fn validate_produced(
     records: &[u8],
     config: &TopicConfig,
     now_ms: i64,
@@ -174,19 +182,21 @@ fn validate_produced(
         let timestamp = -1;
         return Err(AppendError::InvalidTimestamp { timestamp, now_ms });
     }
+    // A compressed batch is looked into as well, and stays the bytes that it is
+    // (`validateMessagesAndAssignOffsetsCompressed` with `compression.type=producer`).
     let (mut earliest, mut latest) = (i64::MAX, -1);
-    if header.compression() == 0 {
-        check_records(batch, &header, |timestamp| {
-            latest = timestamp.max(latest);
-            // `RecordBatch.NO_TIMESTAMP` has no bounds.
-            if timestamp != -1 {
-                earliest = timestamp.min(earliest);
-            }
-        })
-        .map_err(AppendError::InvalidRecord)?;
-    } else {
-        latest = header.max_timestamp;
-    }
+    let see = |timestamp: i64| {
+        latest = timestamp.max(latest);
+        // `RecordBatch.NO_TIMESTAMP` has no bounds.
+        if timestamp != -1 {
+            earliest = timestamp.min(earliest);
+        }
+    };
+    let decompressed_max = max.max(1 << 20) as usize * DECOMPRESSED_FACTOR;
+    check_records(batch, &header, decompressed_max, see).map_err(|error| match error {
+        CodecError::Batch(error) => AppendError::InvalidRecord(error),
+        error => AppendError::Compression(error),
+    })?;
     if config.log_append_time {
         return Ok((header, now_ms));
     }

@@ -19,12 +19,11 @@
 //! - [`partition_metadata`], [`meta_properties`] whom a folder belongs to
 //! - [`malformed`] what is wrong with a file, and where
 //!
-//! What is modelled: segments in Kafka's on-disk format; uncompressed batches are validated record by
-//! record.
+//! What is modelled: segments in Kafka's on-disk format; batches are validated record by record,
+//! compressed ones too.
 //!
-//! What is NOT modelled: index files, compaction, `DeleteRecords`, transactions (their batches count as
-//! idempotent data), decompression, message formats before v2, `segment.jitter.ms`, preallocation, tiered
-//! storage.
+//! What is NOT modelled: compaction, `DeleteRecords`, transactions (their batches count as idempotent
+//! data), message formats before v2, `segment.jitter.ms`, preallocation, tiered storage.
 
 pub mod append;
 pub mod batch;

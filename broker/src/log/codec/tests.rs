@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::append::{AppendError, validate_produced};
 use crate::log::record::BatchBuilder;
 use proptest::prelude::*;
 
@@ -130,6 +131,38 @@ fn records_left_behind_the_last_one_are_noticed_and_an_unknown_codec_too() {
     }
     assert_eq!(Codec::of(5), Err(CodecError::Unknown(5)));
     assert_eq!(Codec::of(0), Ok(None));
+}
+
+#[test]
+fn the_leader_looks_into_compressed_batches() {
+    let now_ms = 5_000;
+    let config = crate::config::BrokerConfig::from_properties(&Default::default())
+        .expect("the defaults are legal")
+        .topic_defaults;
+    let validate = |batch: &Bytes| validate_produced(batch, &config, now_ms);
+    for codec in ALL {
+        let batch = compress_batch(&batch(40), codec);
+        assert_eq!(validate(&batch).unwrap().1, 1_039, "{codec:?}");
+        let mut lying = batch.to_vec();
+        crate::log::batch::set_max_timestamp(&mut lying, 9_000, false);
+        let (_, latest) = validate(&lying.into()).unwrap();
+        assert_eq!(latest, 1_039, "as the records say, not the header");
+        let mut broken = batch.to_vec();
+        broken.truncate(HEADER_BYTES + 6);
+        let length = (broken.len() - crate::log::batch::LOG_OVERHEAD) as i32;
+        broken[8..12].copy_from_slice(&length.to_be_bytes());
+        crate::log::batch::rewrite_crc(&mut broken);
+        let error = validate(&broken.into()).unwrap_err();
+        assert!(matches!(error, AppendError::Compression(_)), "{error}");
+        assert_eq!(error.code(), -1);
+    }
+    let mut one = BatchBuilder::new();
+    let late = now_ms + config.message_timestamp_after_max_ms + 1;
+    one.append(late, None, None, &[]);
+    let mut bytes = compress_batch(&one.build(), Codec::Lz4).to_vec();
+    crate::log::batch::set_max_timestamp(&mut bytes, now_ms, false);
+    let error = validate(&bytes.into()).unwrap_err();
+    assert_eq!(error.code(), 32, "the record's time counts: {error}");
 }
 
 proptest! {
