@@ -268,8 +268,8 @@ impl PartitionLog {
             self.active().size,
             self.prefix(),
         );
-        self.active_mut().appended(&batch);
         self.batches.push(batch);
+        self.index(self.batches.len() - 1, config, disk)?;
         self.producers.update(&batch);
         self.log_end = last_offset + 1;
         Ok(LeaderAppend {
@@ -304,9 +304,7 @@ impl PartitionLog {
             return Ok(None);
         };
         let (base_offset, last_offset) = (first.base_offset, last.last_offset);
-        let active = self.segments.last_mut().expect("a log has a segment");
         for batch in added {
-            active.appended(batch);
             self.producers.update(batch);
         }
         self.log_end = last_offset + 1;
@@ -387,6 +385,21 @@ impl PartitionLog {
             self.epochs_changed |= self.epochs.assign(batch.leader_epoch, batch.base_offset);
         }
         self.write(&records[..at], disk)?;
+        Ok(self.index(known, config, disk)?)
+    }
+
+    /// Takes the batches from `known` on, which are in the file, into account in the active segment and
+    /// its indexes.
+    fn index(
+        &mut self,
+        known: usize,
+        config: &TopicConfig,
+        disk: &mut dyn Disk,
+    ) -> Result<(), DiskError> {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        for batch in &self.batches[known..] {
+            active.appended(&self.dir, batch, config.index_interval_bytes, disk)?;
+        }
         Ok(())
     }
 

@@ -80,10 +80,17 @@ impl PartitionLog {
         due
     }
 
-    /// Starts a flush even of a log without unflushed records, as an orderly shutdown does
-    /// (`forceFlushActiveSegment`).
-    pub fn begin_close_flush(&mut self, disk: &mut dyn Disk, token: SyncToken) {
+    /// Ends the log in order: completes its indexes, writes down its producers, and starts a flush even
+    /// of a log without unflushed records (`flush(forceFlushActiveSegment)`, `UnifiedLog.close`).
+    ///
+    /// # Errors
+    /// The disk's; no flush is under way then.
+    pub fn begin_close(&mut self, disk: &mut dyn Disk, token: SyncToken) -> Result<(), DiskError> {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.become_inactive(&self.dir, disk)?;
+        self.take_snapshot(disk)?;
         self.flush_segments(self.log_end, true, disk, token);
+        Ok(())
     }
 
     /// `LocalLog.flush`: the segments from the recovery point to `offset`, then the directory if one
@@ -104,13 +111,17 @@ impl PartitionLog {
             directory_too: false,
         };
         let last = self.segments.len() - 1;
-        for (index, segment) in self.segments.iter().enumerate() {
+        for (index, segment) in self.segments.iter_mut().enumerate() {
             let in_range = segment.base_offset >= unflushed && segment.base_offset < offset;
             if in_range || (active_too && index == last) {
-                disk.sync(segment.file, token);
-                flush.outstanding += 1;
+                flush.outstanding += segment.sync(disk, token);
                 flush.directory_too |= segment.base_offset >= self.recovery_point;
             }
+        }
+        for (_, snapshot) in self.take_unsynced_snapshots() {
+            disk.sync(snapshot, token);
+            disk.close(snapshot);
+            flush.outstanding += 1;
         }
         self.flushes.push(flush);
     }

@@ -15,7 +15,7 @@
 //! - [`codec`] compressed batches: gzip, snappy, lz4, zstd
 //! - [`index`] offset index and time index of a segment
 //! - [`txn_index`] the aborted transactions of a segment
-//! - [`snapshot`] the snapshot file of producer state
+//! - [`snapshot`], `producer_snapshots` the snapshot file of producer state, and when one is written
 //! - [`partition_metadata`], [`meta_properties`] whom a folder belongs to
 //! - [`malformed`] what is wrong with a file, and where
 //!
@@ -39,6 +39,7 @@ pub mod memory_disk;
 pub mod meta_properties;
 pub mod partition_log;
 pub mod partition_metadata;
+mod producer_snapshots;
 pub mod producer_state;
 pub mod record;
 pub mod recovery;

@@ -10,8 +10,9 @@ use crate::log::batch::BatchHeader;
 use crate::log::checkpoint::CheckpointWrite;
 use crate::log::epoch::LeaderEpochCache;
 use crate::log::flush::PendingFlush;
+use crate::log::producer_snapshots::ProducerSnapshots;
 use crate::log::producer_state::ProducerStateManager;
-use crate::log::segment::{DELETED_SUFFIX, DeletedSegment, Segment};
+use crate::log::segment::{DeletedSegment, Segment};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
@@ -129,6 +130,7 @@ pub struct PartitionLog {
     pub(super) epochs_changed: bool,
     pub(super) epoch_checkpoint: CheckpointWrite,
     pub(super) producers: ProducerStateManager,
+    pub(super) snapshots: ProducerSnapshots,
     pub(super) recovery_point: Offset,
     pub(super) last_flush_ms: i64,
     pub(super) flushes: Vec<PendingFlush>,
@@ -163,6 +165,7 @@ impl PartitionLog {
             epochs_changed: false,
             epoch_checkpoint: CheckpointWrite::new(format!("{dir}/{}", LeaderEpochCache::FILE)),
             producers: ProducerStateManager::new(),
+            snapshots: ProducerSnapshots::default(),
             recovery_point: base_offset,
             last_flush_ms: 0,
             flushes: Vec::new(),
@@ -206,10 +209,6 @@ impl PartitionLog {
 
     pub(super) fn active(&self) -> &Segment {
         self.segments.last().expect("a log has a segment")
-    }
-
-    pub(super) fn active_mut(&mut self) -> &mut Segment {
-        self.segments.last_mut().expect("a log has a segment")
     }
 
     /// The segment that `offset` belongs to (`LogSegments.floorSegment`), the first for what is older.
@@ -455,7 +454,7 @@ impl PartitionLog {
     /// A high watermark above the new end moves down to it: legal after an unclean election.
     ///
     /// # Errors
-    /// The disk's; nothing has changed then.
+    /// The disk's; the log directory is to be taken offline then, since half of it may have happened.
     ///
     /// # Panics
     /// On a negative offset.
@@ -479,14 +478,14 @@ impl PartitionLog {
             self.batches.truncate(kept);
             let range = self.batches_of_segment(self.segments.len() - 1);
             let (segment, batches) = (self.segments.last_mut(), &self.batches[range]);
-            segment.expect("a log has a segment").set_batches(batches);
+            let segment = segment.expect("a log has a segment");
+            segment.cut(&self.dir, offset, batches, disk)?;
         }
         self.set_log_end_after_truncation(offset);
         self.epochs_changed |= self.epochs.truncate_from_end(offset);
         self.log_start = self.log_start.min(offset);
-        self.producers
-            .truncate_and_reload(self.log_start, offset, &self.batches);
         self.high_watermark = self.high_watermark.min(offset);
+        self.reload_producers(disk)?;
         Ok(true)
     }
 
@@ -494,8 +493,7 @@ impl PartitionLog {
     /// log ends before its leader's begins.
     ///
     /// # Errors
-    /// The disk's; nothing in memory has changed then. After a failed deletion of the old file the
-    /// next loading takes the new one.
+    /// The disk's, as of [`truncate_to`](Self::truncate_to).
     ///
     /// # Panics
     /// On a negative offset.
@@ -514,12 +512,12 @@ impl PartitionLog {
         let old = self.active().base_offset;
         let same_name = offset == old;
         if same_name {
-            let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+            let removed = self.active().rename_to_deleted(&self.dir, disk)?;
             self.deleted.push(removed);
         }
         let new = Segment::create(&self.dir, offset, now_ms, disk)?;
         if !same_name {
-            let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+            let removed = self.active().rename_to_deleted(&self.dir, disk)?;
             self.deleted.push(removed);
         }
         self.segments = vec![new];
@@ -529,15 +527,14 @@ impl PartitionLog {
         self.set_log_end_after_truncation(offset);
         self.epochs.clear();
         self.epochs_changed = true;
-        self.producers.truncate_fully();
         self.high_watermark = offset;
-        Ok(())
+        self.forget_producers(disk)
     }
 
     /// Takes the last segment, which is not the only one, out of the log: its files are renamed.
     fn remove_active(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         let range = self.batches_of_segment(self.segments.len() - 1);
-        let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+        let removed = self.active().rename_to_deleted(&self.dir, disk)?;
         self.deleted.push(removed);
         self.segments.pop();
         self.batches.truncate(range.start);
@@ -556,25 +553,6 @@ impl PartitionLog {
             flush.offset = flush.offset.min(offset);
         }
     }
-}
-
-/// `LogSegment.changeFileSuffixes("", ".deleted")`.
-pub(super) fn rename_to_deleted(
-    dir: &str,
-    segment: &Segment,
-    disk: &mut dyn Disk,
-) -> Result<DeletedSegment, DiskError> {
-    let mut paths = Vec::new();
-    for suffix in [".log"] {
-        let path = Segment::path(dir, segment.base_offset, suffix);
-        let renamed = format!("{path}{DELETED_SUFFIX}");
-        disk.rename(&path, &renamed)?;
-        paths.push(renamed);
-    }
-    Ok(DeletedSegment {
-        paths,
-        files: vec![segment.file],
-    })
 }
 
 /// Iterator over whole batches, see [`PartitionLog::batches_from`].

@@ -4,11 +4,7 @@
 //! The last five batches of a producer id are known by their sequences: a retry of one of them is
 //! answered with its original offsets. Anything else must continue the sequence.
 //!
-//! Snapshots: Kafka writes a `.snapshot` file at the log's end when it loads, truncates or closes a
-//! log, and reads the newest one before replaying the batches behind it. A snapshot holds only the
-//! *last* batch of each producer. That narrowing is modelled (after a restart only the last batch of
-//! a producer is known as a duplicate); the file is not, since with one segment its content always
-//! follows from the log itself.
+//! Its files are in `producer_snapshots`.
 //!
 //! What is NOT modelled: transactions (markers, ongoing transactions, verification, the last stable
 //! offset; a transactional batch counts as an idempotent one).
@@ -18,6 +14,7 @@ use crate::log::batch::{
     BatchHeader, NO_PRODUCER_EPOCH, NO_SEQUENCE, decrement_sequence, increment_sequence,
 };
 use crate::log::partition_log::BatchMetadata;
+use crate::log::snapshot::SnapshotEntry;
 use std::collections::BTreeMap;
 
 /// `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`.
@@ -145,8 +142,6 @@ impl ProducerStateEntry {
 #[derive(Debug, Clone, Default)]
 pub struct ProducerStateManager {
     producers: BTreeMap<ProducerId, ProducerStateEntry>,
-    /// Offsets at which Kafka has written a snapshot, ascending.
-    snapshots: Vec<Offset>,
 }
 
 impl ProducerStateManager {
@@ -224,49 +219,56 @@ impl ProducerStateManager {
         );
     }
 
-    /// The state after the log was loaded: that of the snapshot which loading takes at its end.
-    pub fn load(&mut self, log_start: Offset, log_end: Offset, batches: &[BatchMetadata]) {
-        self.truncate_fully();
-        if log_end > log_start {
-            self.snapshots.push(log_end);
-        }
-        self.reload(log_start, batches);
+    /// What a snapshot of it holds: the last batch of each producer.
+    pub fn snapshot(&self) -> Vec<SnapshotEntry> {
+        let entry = |(&producer_id, entry): (&ProducerId, &ProducerStateEntry)| {
+            let last = entry.batches().last();
+            SnapshotEntry {
+                producer_id,
+                producer_epoch: entry.producer_epoch,
+                last_sequence: entry.last_sequence(),
+                last_offset: last.map_or(-1, |b| b.last_offset),
+                offset_delta: last.map_or(0, |b| (b.last_offset - b.first_offset) as i32),
+                timestamp: entry.last_timestamp,
+                coordinator_epoch: -1,
+                current_txn_first_offset: -1,
+            }
+        };
+        self.producers.iter().map(entry).collect()
     }
 
-    /// Rebuilds the state after a truncation to `log_end`, from the newest snapshot that is not
-    /// behind it and the remaining `batches` (`truncateAndReload`, `rebuildProducerState`).
-    pub fn truncate_and_reload(
-        &mut self,
-        log_start: Offset,
-        log_end: Offset,
-        batches: &[BatchMetadata],
-    ) {
-        self.snapshots.retain(|&at| at <= log_end && at > log_start);
-        self.reload(log_start, batches);
-        if log_end > self.snapshots.last().copied().unwrap_or(log_start) {
-            self.snapshots.push(log_end);
-        }
-    }
-
-    fn reload(&mut self, log_start: Offset, batches: &[BatchMetadata]) {
-        let snapshot = self.snapshots.last().copied().unwrap_or(log_start);
-        let behind = batches.partition_point(|batch| batch.last_offset < snapshot);
+    /// Takes over what a snapshot holds, in place of what is known.
+    pub fn restore(&mut self, snapshot: &[SnapshotEntry]) {
         self.producers.clear();
-        for batch in &batches[..behind] {
-            self.update(batch);
+        for entry in snapshot {
+            let mut producer = ProducerStateEntry::EMPTY;
+            producer.producer_epoch = entry.producer_epoch;
+            producer.last_timestamp = entry.timestamp;
+            if entry.last_offset >= 0 {
+                producer.add(
+                    entry.producer_epoch,
+                    ProducerBatch {
+                        last_sequence: entry.last_sequence,
+                        first_offset: entry.last_offset - i64::from(entry.offset_delta),
+                        last_offset: entry.last_offset,
+                        timestamp: entry.timestamp,
+                    },
+                );
+            }
+            self.producers.insert(entry.producer_id, producer);
         }
+    }
+
+    /// Forgets all batches but the last of each producer: what remains behind a snapshot.
+    pub fn keep_last_batches(&mut self) {
         for entry in self.producers.values_mut() {
             entry.keep_last_batch();
         }
-        for batch in &batches[behind..] {
-            self.update(batch);
-        }
     }
 
-    /// Forgets all producers and snapshots (`truncateFullyAndStartAt`).
-    pub fn truncate_fully(&mut self) {
+    /// Forgets all producers.
+    pub fn clear(&mut self) {
         self.producers.clear();
-        self.snapshots.clear();
     }
 
     /// Forgets producers that have not written for `expiration_ms`
@@ -385,43 +387,20 @@ mod tests {
     }
 
     #[test]
-    fn after_a_restart_only_the_last_batch_is_a_duplicate() {
+    fn behind_a_snapshot_only_the_last_batch_is_a_duplicate() {
         let (mut state, mut log) = (ProducerStateManager::new(), Vec::new());
         for n in 0..4 {
-            append(&mut state, &mut log, &header(0, n, 1)).unwrap();
+            append(&mut state, &mut log, &header(0, n * 2, 2)).unwrap();
         }
-        let mut reloaded = ProducerStateManager::new();
-        reloaded.load(0, 4, &log);
-        assert_eq!(
-            reloaded
-                .check(&header(0, 3, 1))
-                .unwrap()
-                .unwrap()
-                .first_offset,
-            3
-        );
-        assert!(reloaded.check(&header(0, 2, 1)).is_err());
-        assert_eq!(reloaded.check(&header(0, 4, 1)), Ok(None));
-    }
-
-    #[test]
-    fn truncation_takes_the_sequence_back() {
-        let (mut state, mut log) = (ProducerStateManager::new(), Vec::new());
-        for n in 0..4 {
-            append(&mut state, &mut log, &header(0, n, 1)).unwrap();
-        }
-        log.truncate(2);
-        state.truncate_and_reload(0, 2, &log);
-        assert_eq!(
-            state.check(&header(0, 0, 1)).unwrap().unwrap().first_offset,
-            0
-        );
-        assert_eq!(
-            append(&mut state, &mut log, &header(0, 2, 1)),
-            Ok((2, false))
-        );
-        state.truncate_and_reload(0, 0, &[]);
-        assert_eq!(state.check(&header(0, 9, 1)), Ok(None), "unknown again");
+        let mut restored = ProducerStateManager::new();
+        restored.restore(&state.snapshot());
+        state.keep_last_batches();
+        let batches = |state: &ProducerStateManager| state.producers()[&ID].batches().to_vec();
+        assert_eq!(batches(&restored), batches(&state));
+        let last = restored.check(&header(0, 6, 2)).unwrap().unwrap();
+        assert_eq!((last.first_offset, last.last_offset), (6, 7));
+        assert!(restored.check(&header(0, 4, 2)).is_err());
+        assert_eq!(restored.check(&header(0, 8, 1)), Ok(None));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::ids::Offset;
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
 use crate::log::checkpoint::{CheckpointWrite, is_whole, read_text};
 use crate::log::epoch::LeaderEpochCache;
-use crate::log::partition_log::{BatchMetadata, PartitionLog, rename_to_deleted};
+use crate::log::partition_log::{BatchMetadata, PartitionLog};
 use crate::log::segment::{DELETED_SUFFIX, Segment};
 use bytes::Bytes;
 
@@ -195,7 +195,8 @@ impl PartitionLog {
         log.epochs = epochs;
         log.epochs_changed = unfinished;
 
-        let (truncated_bytes, clean) = log.load_segments(from.clean, recovery_point, disk)?;
+        let (truncated_bytes, recovered_from) =
+            log.load_segments(from.clean, recovery_point, disk)?;
         log.log_start = log.segments[0].base_offset.max(from.log_start);
         log.log_end = match log.batches.last() {
             Some(last) => log.active().base_offset.max(last.last_offset + 1),
@@ -206,14 +207,13 @@ impl PartitionLog {
             log.truncate_fully_and_start_at(log.log_start, disk)?;
         }
         log.high_watermark = log.log_start;
-        log.recovery_point = if clean {
-            log.log_end
-        } else {
-            recovery_point.min(log.log_end)
+        log.recovery_point = match recovered_from {
+            None => log.log_end,
+            Some(_) => recovery_point.min(log.log_end),
         };
         log.epochs_changed |= log.epochs.truncate_from_end(log.log_end);
         log.epochs_changed |= log.epochs.truncate_from_start(log.log_start);
-        log.producers.load(log.log_start, log.log_end, &log.batches);
+        log.load_producers(recovered_from, disk)?;
         let log_end = log.log_end;
         let recovery = Recovery {
             log_end,
@@ -224,45 +224,47 @@ impl PartitionLog {
 
     /// Finds the batches of all segments, and recovers those from the recovery point on after an
     /// unclean end: each is cut at its first batch that is not valid, and what follows such a cut is
-    /// removed (`LogLoader.recoverLog`). Answers how many bytes went, and whether the log is as it was
-    /// shut down.
+    /// removed (`LogLoader.recoverLog`). Answers how many bytes went, and from where on the log was
+    /// recovered, if it was.
     fn load_segments(
         &mut self,
         clean: bool,
         recovery_point: Offset,
         disk: &mut dyn Disk,
-    ) -> Result<(u64, bool), DiskError> {
-        let mut clean = clean;
-        let mut truncated_bytes = 0;
+    ) -> Result<(u64, Option<Offset>), DiskError> {
         let unflushed = self.segment_of(recovery_point).base_offset;
+        let mut recovered_from = (!clean).then_some(unflushed);
+        let mut truncated_bytes = 0;
         let mut index = 0;
         while let Some(segment) = self.segments.get(index) {
             let next_base = self.segments.get(index + 1).map(|next| next.base_offset);
-            let is_active = next_base.is_none();
             let mut recover = !clean && segment.base_offset >= unflushed;
             let known = self.batches.len();
             let mut scanned = scan(segment, next_base, recover, disk, &mut self.batches)?;
-            if is_active && !recover && scanned.valid_bytes < scanned.file_bytes {
-                (clean, recover) = (false, true);
+            if next_base.is_none() && !recover && scanned.valid_bytes < scanned.file_bytes {
+                recover = true;
+                recovered_from.get_or_insert(segment.base_offset);
                 self.batches.truncate(known);
                 scanned = scan(segment, next_base, true, disk, &mut self.batches)?;
             }
             let invalid_bytes = scanned.file_bytes - scanned.valid_bytes;
-            let file = segment.file;
-            self.segments[index].set_batches(&self.batches[known..]);
+            let segment = &mut self.segments[index];
+            if recover && invalid_bytes > 0 {
+                disk.truncate(segment.file, scanned.valid_bytes)?;
+                truncated_bytes += invalid_bytes;
+            } else if invalid_bytes > 0 {
+                segment.corrupt_at = Some(scanned.valid_bytes);
+            }
+            segment.load(&self.dir, &self.batches[known..], recover, disk)?;
             if recover {
                 self.assign_epochs_of_batches(known);
-                truncated_bytes += invalid_bytes;
             }
             if recover && invalid_bytes > 0 {
-                disk.truncate(file, scanned.valid_bytes)?;
                 truncated_bytes += self.remove_segments_behind(index, disk)?;
-            } else if invalid_bytes > 0 {
-                self.segments[index].corrupt_at = Some(scanned.valid_bytes);
             }
             index += 1;
         }
-        Ok((truncated_bytes, clean))
+        Ok((truncated_bytes, recovered_from))
     }
 
     /// Removes the segments behind the one at `index`; answers how many bytes they held.
@@ -274,7 +276,7 @@ impl PartitionLog {
         let mut bytes = 0;
         while self.segments.len() > index + 1 {
             bytes += disk.len(self.active().file);
-            let removed = rename_to_deleted(&self.dir, self.active(), disk)?;
+            let removed = self.active().rename_to_deleted(&self.dir, disk)?;
             self.deleted.push(removed);
             self.segments.pop();
         }

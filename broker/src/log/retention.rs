@@ -3,7 +3,7 @@
 use crate::config::TopicConfig;
 use crate::disk::{Disk, DiskError};
 use crate::ids::Offset;
-use crate::log::partition_log::{PartitionLog, rename_to_deleted};
+use crate::log::partition_log::PartitionLog;
 
 /// Why a log start moved (`LogStartOffsetIncrementReason`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +89,7 @@ impl PartitionLog {
         if retention_ms < 0 {
             return Ok(0);
         }
-        let newest: Vec<i64> = self.segments.iter().map(|s| s.max_timestamp).collect();
+        let newest: Vec<i64> = self.segments.iter().map(|s| s.max_timestamp()).collect();
         let expired = |index: usize| {
             newest[index] >= 0 && now_ms.saturating_sub(newest[index]) > retention_ms
         };
@@ -121,7 +121,7 @@ impl PartitionLog {
             self.roll(self.log_end, now_ms, disk)?;
         }
         for _ in 0..count {
-            let removed = rename_to_deleted(&self.dir, &self.segments[0], disk)?;
+            let removed = self.segments[0].rename_to_deleted(&self.dir, disk)?;
             self.deleted.push(removed);
             self.segments.remove(0);
         }

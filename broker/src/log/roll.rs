@@ -39,7 +39,7 @@ impl PartitionLog {
     /// segment that begins there and is empty stays.
     ///
     /// # Errors
-    /// The disk's; nothing has changed then.
+    /// The disk's; the active segment is still active then.
     pub(super) fn roll(
         &mut self,
         expected: Offset,
@@ -50,6 +50,9 @@ impl PartitionLog {
         if base_offset == self.active().base_offset {
             return Ok(());
         }
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.become_inactive(&self.dir, disk)?;
+        self.take_snapshot(disk)?;
         let segment = Segment::create(&self.dir, base_offset, now_ms, disk)?;
         self.segments.push(segment);
         self.rolled_to = Some(base_offset);

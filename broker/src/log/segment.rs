@@ -2,7 +2,11 @@
 
 use crate::config::TopicConfig;
 use crate::disk::{Disk, DiskError, FileId};
+use crate::env::SyncToken;
 use crate::ids::Offset;
+use crate::log::index::{
+    IndexedBatch, OFFSET_ENTRY_BYTES, OffsetIndex, SegmentIndexes, TIME_ENTRY_BYTES, TimeIndex,
+};
 use crate::log::partition_log::BatchMetadata;
 
 /// Suffix of the files of a segment that is no longer part of its log (`LogFileUtils.DELETED_FILE_SUFFIX`).
@@ -17,15 +21,31 @@ pub(super) struct Segment {
     pub file: FileId,
     /// Bytes of whole batches in it.
     pub size: u64,
+    /// What `.index` and `.timeindex` hold.
+    indexes: SegmentIndexes,
+    /// These two files, once there is something to write to them.
+    index_files: Option<IndexFiles>,
     /// Largest timestamp of its first batch (`rollingBasedTimestamp`).
     first_timestamp: Option<i64>,
-    /// Largest timestamp of its batches, -1 where none has one.
-    pub max_timestamp: i64,
     /// Wall clock in milliseconds when this process opened it.
     created_ms: i64,
     /// Where its bytes stop being batches, although nothing was to be recovered there.
     pub corrupt_at: Option<u64>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct IndexFiles {
+    offsets: FileId,
+    times: FileId,
+    /// Written to since a sync was last asked for.
+    dirty: bool,
+}
+
+/// Suffixes of the two.
+const INDEX_SUFFIXES: [&str; 2] = [".index", ".timeindex"];
+
+/// The interval at which an index is rebuilt; a log is loaded before its topic's settings are known.
+const DEFAULT_INTERVAL_BYTES: i32 = 4096;
 
 /// What is about to be appended (`RollParams`).
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +67,9 @@ impl Segment {
             base_offset,
             file,
             size: 0,
+            indexes: SegmentIndexes::new(base_offset),
+            index_files: None,
             first_timestamp: None,
-            max_timestamp: -1,
             created_ms: now_ms,
             corrupt_at: None,
         }
@@ -71,29 +92,224 @@ impl Segment {
         Ok(Segment::new(base_offset, file, now_ms))
     }
 
-    /// Takes an appended batch into account.
-    pub fn appended(&mut self, batch: &BatchMetadata) {
+    /// Takes a batch that is in the file into account, and writes the index entries that are due.
+    ///
+    /// # Errors
+    /// The disk's.
+    #[inline]
+    pub fn appended(
+        &mut self,
+        dir: &str,
+        batch: &BatchMetadata,
+        interval_bytes: i32,
+        disk: &mut dyn Disk,
+    ) -> Result<(), DiskError> {
         self.size += u64::from(batch.size);
-        self.max_timestamp = self.max_timestamp.max(batch.max_timestamp);
         self.first_timestamp.get_or_insert(batch.max_timestamp);
-    }
-
-    /// The same for all of its batches anew, after loading or a truncation.
-    pub fn set_batches(&mut self, batches: &[BatchMetadata]) {
-        self.size = 0;
-        self.max_timestamp = -1;
-        self.first_timestamp = None;
-        for batch in batches {
-            self.appended(batch);
+        match self.indexes.append(indexed(batch), interval_bytes) {
+            None => Ok(()),
+            Some(new) => self.write_entries(dir, Some(&new.offset), new.time.as_ref(), disk),
         }
     }
 
-    /// `LogSegment.shouldRoll`: whether `arriving` belongs into a new segment. Index files count by what
-    /// they would hold, an entry each `index.interval.bytes`.
+    #[cold]
+    fn write_entries(
+        &mut self,
+        dir: &str,
+        offset: Option<&[u8; OFFSET_ENTRY_BYTES]>,
+        time: Option<&[u8; TIME_ENTRY_BYTES]>,
+        disk: &mut dyn Disk,
+    ) -> Result<(), DiskError> {
+        let files = self.index_files(dir, disk)?;
+        if let Some(entry) = offset {
+            disk.append(files.offsets, entry)?;
+        }
+        if let Some(entry) = time {
+            disk.append(files.times, entry)?;
+        }
+        Ok(())
+    }
+
+    /// The index files, created where they are not there, about to be written to.
+    fn index_files(&mut self, dir: &str, disk: &mut dyn Disk) -> Result<IndexFiles, DiskError> {
+        let files = match self.index_files {
+            Some(files) => files,
+            None => {
+                let [offsets, times] =
+                    INDEX_SUFFIXES.map(|s| Segment::path(dir, self.base_offset, s));
+                IndexFiles {
+                    offsets: disk.open(&offsets)?,
+                    times: disk.open(&times)?,
+                    dirty: true,
+                }
+            }
+        };
+        self.index_files = Some(IndexFiles {
+            dirty: true,
+            ..files
+        });
+        Ok(files)
+    }
+
+    /// Completes the indexes: the segment is rolled, or its log closed (`onBecomeInactiveSegment`).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn become_inactive(&mut self, dir: &str, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        let last = self.indexes.become_inactive();
+        if last.is_some() || self.index_files.is_none() {
+            self.write_entries(dir, None, last.as_ref(), disk)?;
+        }
+        Ok(())
+    }
+
+    /// The log was cut to `offset`; `batches` are what is left of this segment.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn cut(
+        &mut self,
+        dir: &str,
+        offset: Offset,
+        batches: &[BatchMetadata],
+        disk: &mut dyn Disk,
+    ) -> Result<(), DiskError> {
+        self.set_batches(batches);
+        self.indexes
+            .truncate_to(offset, batches.iter().map(indexed));
+        if self.index_files.is_some() {
+            let (offsets, times) = (self.indexes.offsets().size(), self.indexes.times().size());
+            let files = self.index_files(dir, disk)?;
+            disk.truncate(files.offsets, offsets as u64)?;
+            disk.truncate(files.times, times as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the batches that loading has found. Indexes that are missing, malformed or at odds with
+    /// them are built anew, and in any case those of a segment that was `recovered` (`LogSegment.recover`).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn load(
+        &mut self,
+        dir: &str,
+        batches: &[BatchMetadata],
+        recovered: bool,
+        disk: &mut dyn Disk,
+    ) -> Result<(), DiskError> {
+        self.set_batches(batches);
+        let paths = INDEX_SUFFIXES.map(|suffix| Segment::path(dir, self.base_offset, suffix));
+        let there = paths.iter().all(|path| disk.exists(path));
+        if !there && batches.is_empty() {
+            return Ok(());
+        }
+        let files = self.index_files(dir, disk)?;
+        let read = |file| disk.read(file, 0, disk.len(file));
+        let (offset_bytes, time_bytes) = (read(files.offsets)?, read(files.times)?);
+        let usable = Some(())
+            .filter(|()| there && !recovered)
+            .and_then(|()| self.parse(&offset_bytes, &time_bytes, batches));
+        self.indexes = usable.unwrap_or_else(|| {
+            let batches = batches.iter().map(indexed);
+            SegmentIndexes::rebuild(self.base_offset, batches, DEFAULT_INTERVAL_BYTES)
+        });
+        replace(
+            files.offsets,
+            &offset_bytes,
+            &self.indexes.offsets().to_bytes(),
+            disk,
+        )?;
+        replace(
+            files.times,
+            &time_bytes,
+            &self.indexes.times().to_bytes(),
+            disk,
+        )?;
+        Ok(())
+    }
+
+    /// The indexes that two files hold, where they are well-formed and agree with the batches.
+    fn parse(
+        &self,
+        offset_bytes: &[u8],
+        time_bytes: &[u8],
+        batches: &[BatchMetadata],
+    ) -> Option<SegmentIndexes> {
+        let offsets = OffsetIndex::parse(offset_bytes, self.base_offset, true).ok()?;
+        let times = TimeIndex::parse(time_bytes, self.base_offset, true).ok()?;
+        let ends_at = |offset: Offset| {
+            let at = batches.partition_point(|b| b.last_offset < offset);
+            batches.get(at).filter(|b| b.last_offset == offset)
+        };
+        let sound = offsets
+            .entries()
+            .iter()
+            .all(|entry| ends_at(entry.offset).is_some_and(|b| b.position == entry.position))
+            && (times.entries().iter()).all(|entry| {
+                ends_at(entry.offset).is_some_and(|b| b.max_timestamp == entry.timestamp)
+            });
+        let mut indexes = SegmentIndexes::loaded(offsets, times);
+        indexes.truncate_to(Offset::MAX, batches.iter().map(indexed));
+        sound.then_some(indexes)
+    }
+
+    fn set_batches(&mut self, batches: &[BatchMetadata]) {
+        self.size = batches.iter().map(|batch| u64::from(batch.size)).sum();
+        self.first_timestamp = batches.first().map(|batch| batch.max_timestamp);
+    }
+
+    /// Largest timestamp of its batches, -1 where none has one.
+    pub fn max_timestamp(&self) -> i64 {
+        self.indexes.max_timestamp().timestamp
+    }
+
+    /// Starts the syncs of `LogSegment.flush`; answers how many.
+    pub fn sync(&mut self, disk: &mut dyn Disk, token: SyncToken) -> usize {
+        disk.sync(self.file, token);
+        let Some(files) = self.index_files.as_mut().filter(|files| files.dirty) else {
+            return 1;
+        };
+        files.dirty = false;
+        disk.sync(files.offsets, token);
+        disk.sync(files.times, token);
+        3
+    }
+
+    /// Takes the segment's files out of the log (`changeFileSuffixes("", ".deleted")`).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn rename_to_deleted(
+        &self,
+        dir: &str,
+        disk: &mut dyn Disk,
+    ) -> Result<DeletedSegment, DiskError> {
+        let mut deleted = DeletedSegment {
+            paths: Vec::new(),
+            files: vec![self.file],
+        };
+        if let Some(files) = self.index_files {
+            deleted.files.extend([files.offsets, files.times]);
+        }
+        let suffixes = [".log", INDEX_SUFFIXES[0], INDEX_SUFFIXES[1]];
+        for suffix in &suffixes[..deleted.files.len()] {
+            let path = Segment::path(dir, self.base_offset, suffix);
+            let renamed = format!("{path}{DELETED_SUFFIX}");
+            disk.rename(&path, &renamed)?;
+            deleted.paths.push(renamed);
+        }
+        Ok(deleted)
+    }
+
+    /// `LogSegment.shouldRoll`: whether `arriving` belongs into a new segment.
     pub fn should_roll(&self, config: &TopicConfig, arriving: Arriving, now_ms: i64) -> bool {
         let max_bytes = u64::from(config.segment_bytes.unsigned_abs());
         self.size + arriving.bytes > max_bytes
             || !self.can_hold_offset(arriving.last_offset)
+            || (self
+                .indexes
+                .is_full(config.segment_index_bytes.unsigned_abs() as usize))
             || (self.size > 0
                 && self.waited_for_roll(arriving.max_timestamp, now_ms) > config.max_segment_ms())
     }
@@ -110,6 +326,28 @@ impl Segment {
     pub fn can_hold_offset(&self, offset: Offset) -> bool {
         (0..=i64::from(i32::MAX)).contains(&offset.wrapping_sub(self.base_offset))
     }
+}
+
+fn indexed(batch: &BatchMetadata) -> IndexedBatch {
+    IndexedBatch {
+        last_offset: batch.last_offset,
+        max_timestamp: batch.max_timestamp,
+        position: batch.position,
+        size: batch.size,
+    }
+}
+
+/// Gives a file these bytes where it has others.
+fn replace(file: FileId, old: &[u8], new: &[u8], disk: &mut dyn Disk) -> Result<(), DiskError> {
+    if old == new {
+        return Ok(());
+    }
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    disk.truncate(file, same as u64)?;
+    if new.len() > same {
+        disk.append(file, &new[same..])?;
+    }
+    Ok(())
 }
 
 /// The files of a removed segment: renamed, still open, to be deleted after `file.delete.delay.ms`.

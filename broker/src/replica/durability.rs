@@ -58,7 +58,8 @@ impl ReplicaManager {
         for id in all {
             let token = self.sync_token(SyncUse::Background(id));
             let log = &mut self.replicas.get_mut(id).expect("listed").partition.log;
-            log.begin_close_flush(env.disk, token);
+            let begun = log.begin_close(env.disk, token).map(|()| true);
+            self.begun(token, begun, env);
         }
     }
 

@@ -388,7 +388,9 @@ fn starting_elsewhere_empties_the_log_and_survives_a_reopening() {
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (500, 501));
     assert_eq!(values(&log, &disk), "b");
     let files = disk.list("topic-0/");
-    assert_eq!(files, ["topic-0/00000000000000000500.log"], "no .deleted");
+    let expected = ["500.index", "500.log", "500.timeindex", "501.snapshot"];
+    let expected = expected.map(|name| format!("topic-0/00000000000000000{name}"));
+    assert_eq!(files, expected, "nothing of the old segment");
 }
 
 #[test]
