@@ -15,6 +15,7 @@
 //! - [`config`] the catalogue of properties
 //! - [`channel`] a broker's outgoing connection
 //! - [`interleavings`] which of Kafka's operations are several inputs, and why
+//! - `host` (with the feature of that name) a broker on a real machine
 //! - `sorted_map` where a step looks up connections and partitions
 //! - [`bug`] known bugs that can be planted
 //! - [`mod@env`] inputs, outputs and what a step may touch; [`fact`] what happened
@@ -29,6 +30,8 @@ pub mod disk;
 pub mod env;
 pub mod fact;
 pub mod group;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod ids;
 pub mod interleavings;
 pub mod lifecycle;

@@ -1,0 +1,5 @@
+//! The real world around a broker: what the simulation does in `everyack-sim`, on a machine.
+//!
+//! - [`disk`] files below one folder, with real syncs
+
+pub mod disk;
