@@ -323,8 +323,9 @@ impl SimDisk {
         !self.started.is_empty()
     }
 
-    /// Puts the syncs that were asked for into the device's queue; each with its completion.
-    pub(super) fn schedule_started(&mut self, now: Nanos) -> Vec<(u64, Nanos)> {
+    /// Puts the syncs that were asked for into the device's queue; each with its number and the instant of
+    /// its completion.
+    pub fn schedule_started(&mut self, now: Nanos) -> Vec<(u64, Nanos)> {
         let started = std::mem::take(&mut self.started);
         started
             .into_iter()
@@ -342,10 +343,7 @@ impl SimDisk {
     }
 
     /// The device has finished a sync: its snapshot is durable. Answers whom to tell, if anybody.
-    pub(super) fn complete(
-        &mut self,
-        id: u64,
-    ) -> Option<(Owner, SyncToken, Result<(), DiskError>)> {
+    pub fn complete(&mut self, id: u64) -> Option<(Owner, SyncToken, Result<(), DiskError>)> {
         let at = self.pending.iter().position(|sync| sync.id == id)?;
         let sync = self.pending.remove(at);
         let outcome = self.outcome(&sync.target);
@@ -436,7 +434,7 @@ pub struct Handles {
 
 impl Handles {
     /// The process is gone; its handles are void.
-    pub(super) fn close_all(&mut self, disk: &mut SimDisk) {
+    pub fn close_all(&mut self, disk: &mut SimDisk) {
         self.base += self.inodes.len() as u32;
         for ino in self.inodes.drain(..) {
             if ino != CLOSED {
