@@ -330,6 +330,18 @@ impl Cluster {
         ends.windows(2).all(|pair| pair[0] == pair[1])
     }
 
+    /// Whether the device of every replica holds what its page cache has of a partition's log.
+    pub fn is_on_devices(&self, kernel: &Kernel<Node>, partition: i32) -> bool {
+        let dir = format!("{}-{partition}/", self.topic);
+        self.assignment[partition as usize].iter().all(|b| {
+            let disk = kernel.disk(machine_of(NodeId::of_broker(*b)));
+            let mut logs = disk
+                .paths()
+                .filter(|p| p.starts_with(&dir) && p.ends_with(".log"));
+            logs.all(|p| disk.durable_content(p).as_deref() == disk.content(p))
+        })
+    }
+
     /// Where a partition's log on a disk ends, by what its segments hold.
     fn end_on(&self, disk: &SimDisk, partition: i32) -> Offset {
         let content = segments_on(disk, &format!("{}-{partition}/", self.topic));

@@ -1,6 +1,6 @@
 //! The one stream of events that history, marks, invariants, attribution and the story read.
 
-use crate::fault::DiskOperation;
+use crate::fault::{DiskOperation, FileKind};
 use everyack_broker::disk::DiskError;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::NodeId;
@@ -103,6 +103,8 @@ pub enum FaultEvent {
     DiskFails {
         /// Which operations.
         operation: DiskOperation,
+        /// On which files; `None` on all.
+        files: Option<FileKind>,
         /// With which error.
         error: DiskError,
         /// Which one first, from 1.
@@ -114,6 +116,19 @@ pub enum FaultEvent {
         operation: DiskOperation,
         /// With which error.
         error: DiskError,
+    },
+    /// From here on the machine's disk says of each sync that it is done, and keeps nothing.
+    DiskLies,
+    /// A batch of a partition's log on the machine's disk is damaged.
+    StoredDamaged {
+        /// Which partition of the topic.
+        partition: i32,
+        /// First offset of the batch.
+        first: i64,
+        /// Last offset of the batch.
+        last: i64,
+        /// How it came to be.
+        how: Damage,
     },
     /// The machine's disk works as it should again.
     DiskHealed,
@@ -140,6 +155,15 @@ pub enum FaultEvent {
     HandlerHealed,
     /// Every outage ended.
     Healed,
+}
+
+/// How stored bytes came to be others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// A bit of them flipped.
+    FlippedBits,
+    /// They had been written elsewhere, or others were written over them.
+    MisdirectedWrite,
 }
 
 /// What an application did, or was told.

@@ -1,7 +1,7 @@
 //! Doing what a fault plan says: when a fault strikes, to whom, and when its outage ends.
 //!
 //! - [`triggers`] events that faults wait for, and roles
-//! - [`act`] what each fault does
+//! - [`act`] what each fault does; [`damage`] to what a disk has stored
 //! - [`exposure`] whether a record is where a fault can take it
 //!
 //! Cuts of one link by several faults are counted, so that the end of one does not heal what another
@@ -9,6 +9,7 @@
 //! target is already as the fault would make it, waits.
 
 mod act;
+mod damage;
 mod exposure;
 mod triggers;
 
@@ -77,6 +78,10 @@ pub struct Injector {
     /// Records delivered and not processed yet, by consumer.
     in_hand: BTreeMap<NodeId, BTreeSet<(i32, Offset)>>,
     consumers_wanted: bool,
+    /// The last offset of each partition that an application was given.
+    delivered: BTreeMap<i32, Offset>,
+    /// The fault that strikes has damaged a leader's batch that no application was given.
+    hit_unread: bool,
     /// An operation of a disk failed.
     disk_failed: bool,
 }
@@ -97,6 +102,8 @@ impl Injector {
             leader_of_0: NO_BROKER,
             in_hand: BTreeMap::new(),
             consumers_wanted: false,
+            delivered: BTreeMap::new(),
+            hit_unread: false,
             disk_failed: false,
         };
         injector.counting = injector.counts_events();
@@ -201,6 +208,8 @@ impl Injector {
             EventKind::Client(ClientEvent::Delivered { message, offset }) => {
                 let records = self.in_hand.entry(event.node).or_default();
                 records.insert((message.partition, *offset));
+                let last = self.delivered.entry(message.partition).or_insert(-1);
+                *last = (*last).max(*offset);
             }
             EventKind::Client(ClientEvent::Processed { message, offset }) => {
                 if let Some(records) = self.in_hand.get_mut(&event.node) {
@@ -302,7 +311,7 @@ impl Injector {
             fault: i,
             at_us: world.now() / MICROS,
             nodes: targets.iter().map(|n| n.0).collect(),
-            exposed,
+            exposed: exposed || std::mem::take(&mut self.hit_unread),
         });
         self.wake_followers(i, cluster, world);
         match fault.counted_from {

@@ -1,8 +1,8 @@
 //! What mattered in a run, in order, in words.
 
 use crate::cluster::{Cluster, DEAD_LETTERS, TOPIC, consumer_node, dead_letter_node};
-use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
-use crate::fault::DiskOperation;
+use crate::event::{ClientEvent, Damage, Event, EventKind, FaultEvent};
+use crate::fault::{DiskOperation, FileKind};
 use crate::result::StoryLine;
 use crate::run::micros;
 use everyack_broker::fact::{Fact, PositionResetReason};
@@ -223,16 +223,33 @@ fn fault_sentence(fault: &FaultEvent, names: &Names) -> String {
         }
         FaultEvent::DiskFails {
             operation,
+            files,
             error,
             nth,
         } => format!(
-            "FAULT: its disk will fail {} number {nth} from here: {error}",
-            operation_word(*operation)
+            "FAULT: its disk will fail {}{} number {nth} from here: {error}",
+            operation_word(*operation),
+            files.map_or("", file_words)
         ),
         FaultEvent::DiskFailed { operation, error } => format!(
             "FAULT: its disk fails a {}: {error}",
             operation_word(*operation)
         ),
+        FaultEvent::DiskLies => {
+            "FAULT: its disk says of each sync that it is done, and keeps nothing".into()
+        }
+        FaultEvent::StoredDamaged {
+            partition,
+            first,
+            last,
+            how,
+        } => {
+            let how = match how {
+                Damage::FlippedBits => "a bit flips in",
+                Damage::MisdirectedWrite => "a write that went elsewhere has damaged",
+            };
+            format!("FAULT: on its disk {how} the batch {first}..={last} of partition {partition}")
+        }
         FaultEvent::DiskHealed => "its disk works again".into(),
         FaultEvent::ClockJumped { by_ms } => {
             format!("FAULT: its wall clock jumps by {by_ms} ms")
@@ -252,9 +269,26 @@ fn fault_sentence(fault: &FaultEvent, names: &Names) -> String {
     }
 }
 
+fn file_words(files: FileKind) -> &'static str {
+    match files {
+        FileKind::Log => " of a segment",
+        FileKind::Index => " of an offset index",
+        FileKind::TimeIndex => " of a time index",
+        FileKind::TransactionIndex => " of a transaction index",
+        FileKind::Snapshot => " of a producer snapshot",
+        FileKind::Checkpoint => " of a checkpoint",
+        FileKind::Directory => " of a directory",
+    }
+}
+
 fn operation_word(operation: DiskOperation) -> &'static str {
     match operation {
         DiskOperation::Write => "write",
+        DiskOperation::Create => "new file",
+        DiskOperation::Append => "append",
+        DiskOperation::Truncate => "truncation",
+        DiskOperation::Rename => "rename",
+        DiskOperation::Delete => "deletion",
         DiskOperation::Sync => "sync",
     }
 }

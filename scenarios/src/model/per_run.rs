@@ -113,8 +113,8 @@ impl Seen {
             What::ShutDown => vec![&mut self.shut_down],
             What::FillDisk { .. } => vec![&mut self.halted],
             What::FailDisk { operation, .. } => match operation {
-                DiskOperation::Write => vec![&mut self.halted],
                 DiskOperation::Sync => vec![&mut self.halted, &mut self.dropped_pages],
+                _ => vec![&mut self.halted],
             },
             // When it goes on, its followers have been silent for as long as it was stopped.
             What::Pause => vec![&mut self.given_up, &mut self.alone],
@@ -301,7 +301,7 @@ mod tests {
     use super::super::tests::safe;
     use super::*;
     use crate::model::Flush;
-    use everyack_sim::fault::{Direction, Fault, Unsynced, When};
+    use everyack_sim::fault::{Direction, Errno, Fault, Unsynced, When};
 
     const POWER: What = What::PowerLoss {
         unsynced: Unsynced::Gone,
@@ -484,8 +484,10 @@ mod tests {
     fn a_failed_sync_drops_pages_and_a_failed_write_does_not() {
         let fails = |operation| What::FailDisk {
             operation,
+            files: None,
             nth: 1,
             lasting: false,
+            errno: Errno::Io,
         };
         let single = CellConfig {
             replication_factor: 1,

@@ -3,8 +3,8 @@
 use crate::model::{CellConfig, Flush};
 use everyack_broker::config::Acks;
 use everyack_sim::fault::{
-    Direction, DiskOperation, DrawContext, Family, Fault, FaultPlan, Trigger, Unsynced, What, When,
-    Whom,
+    Direction, DiskOperation, DrawContext, Errno, Family, Fault, FaultPlan, Trigger, Unsynced,
+    What, When, Whom,
 };
 
 /// A record of the middle of the load: commits exist by then, and followers have copied before.
@@ -147,8 +147,10 @@ impl Script<'_> {
     fn failed(&self, operation: DiskOperation, nth: u32) -> What {
         What::FailDisk {
             operation,
+            files: None,
             nth,
             lasting: true,
+            errno: Errno::Io,
         }
     }
 
@@ -206,8 +208,10 @@ impl Script<'_> {
         let fails = |from, nth, lasting| {
             let what = What::FailDisk {
                 operation: DiskOperation::Sync,
+                files: None,
                 nth,
                 lasting,
+                errno: Errno::Io,
             };
             let when = after(Trigger::AckedUnsynced, from);
             Fault::new(when, what, Whom::LeaderOf(0), self.noticed_ms())

@@ -318,15 +318,29 @@ impl Drawing<'_> {
         What::SlowDisk { stall_ms }
     }
 
+    /// Mostly the next writes or syncs, whatever they are for; with some seeds one kind of them.
     fn disk_error(&mut self) -> What {
-        let operation = match self.stream.below(3) {
-            0 => DiskOperation::Sync,
-            _ => DiskOperation::Write,
+        const NARROW: [(DiskOperation, FileKind); 5] = [
+            (DiskOperation::Append, FileKind::Log),
+            (DiskOperation::Create, FileKind::Checkpoint),
+            (DiskOperation::Rename, FileKind::Checkpoint),
+            (DiskOperation::Sync, FileKind::Checkpoint),
+            (DiskOperation::Sync, FileKind::Directory),
+        ];
+        let (operation, files) = match self.stream.below(12) {
+            0..=3 => (DiskOperation::Sync, None),
+            4..=10 => (DiskOperation::Write, None),
+            _ => {
+                let n = self.stream.below(NARROW.len() as u64) as usize;
+                (NARROW[n].0, Some(NARROW[n].1))
+            }
         };
         What::FailDisk {
             operation,
+            files,
             nth: self.stream.range(1, 4) as u32,
             lasting: self.stream.chance(1, 2),
+            errno: Errno::Io,
         }
     }
 

@@ -173,15 +173,43 @@ pub enum What {
         /// Which write fails first, from 1.
         nth: u32,
     },
-    /// The disk fails operations (EIO); a sync that fails drops the pages that it should have made
-    /// durable. A process that ended over it is started again after the outage.
+    /// The disk fails operations; a sync that fails drops the pages that it should have made durable. A process that ended over it is started again after the outage.
     FailDisk {
         /// Which operations fail.
         operation: DiskOperation,
+        /// On which files; `None` on all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<FileKind>,
         /// Which of them fails first, from 1.
         nth: u32,
         /// Whether all that follow fail too, until the outage ends, or only that one.
         lasting: bool,
+        /// How they fail.
+        #[serde(default, skip_serializing_if = "Errno::is_io")]
+        errno: Errno,
+    },
+    /// The disk lies: it says of a sync that it is done, at once, and has kept nothing. Nobody sees it while
+    /// the power stays; a power loss then takes what was told to be durable. After the outage it syncs
+    /// again, and with a file what it had kept back of it.
+    LieAboutSyncs,
+    /// Bits of a stored batch of the target's log of its partition (`Whom`, else partition 0) flip, of the
+    /// page cache as of the device: the page was read again. Offset and leader epoch of the batch, which
+    /// no checksum covers, are spared.
+    FlipBits {
+        /// In which part of the log.
+        part: LogPart,
+        /// Which batch of it, in thousandths of the way from the first to the last.
+        permille: u16,
+        /// Which bit, in thousandths of the batch.
+        bit_permille: u16,
+    },
+    /// The last write of the target's log of its partition has gone elsewhere: its last sectors hold zeros,
+    /// and an earlier place holds them as well.
+    MisdirectWrite {
+        /// How many sectors.
+        sectors: u16,
+        /// Where to.
+        to: Elsewhere,
     },
     /// The disk stalls: between two operations that it serves lie that many milliseconds.
     SlowDisk {
@@ -263,10 +291,113 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskOperation {
-    /// Appends and new files.
+    /// All of the next five; of those, where no space is left, what takes some: new files and appends.
     Write,
+    /// New files: the next segment, a checkpoint's temporary file.
+    Create,
+    /// Appends.
+    Append,
+    /// Truncations.
+    Truncate,
+    /// Renames.
+    Rename,
+    /// Deletions.
+    Delete,
     /// Syncs of files and directories.
     Sync,
+}
+
+impl DiskOperation {
+    /// Whether it is meant where the other is said.
+    pub fn is_one_of(self, said: DiskOperation) -> bool {
+        self == said || (said == DiskOperation::Write && self != DiskOperation::Sync)
+    }
+}
+
+/// What a file is for, by its name as Kafka gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// Segments, `.log`.
+    Log,
+    /// Offset indexes, `.index`.
+    Index,
+    /// Time indexes, `.timeindex`.
+    TimeIndex,
+    /// Indexes of aborted transactions, `.txnindex`.
+    TransactionIndex,
+    /// Producer state, `.snapshot`.
+    Snapshot,
+    /// Checkpoints: `leader-epoch-checkpoint`, `recovery-point-offset-checkpoint` and so on, and the
+    /// temporary files that become one.
+    Checkpoint,
+    /// Directories, which are synced only.
+    Directory,
+}
+
+impl FileKind {
+    /// The kind of a file of that path; `None` for any other.
+    pub fn of(path: &str) -> Option<FileKind> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        // On its way in or out (`UnifiedLog.DELETED_FILE_SUFFIX` and its neighbours).
+        let passing = [".tmp", ".deleted", ".cleaned", ".swap"];
+        let passing = passing.iter().find_map(|suffix| name.strip_suffix(suffix));
+        let name = passing.unwrap_or(name);
+        if name.ends_with("checkpoint") {
+            return Some(FileKind::Checkpoint);
+        }
+        match name.rsplit_once('.')?.1 {
+            "log" => Some(FileKind::Log),
+            "index" => Some(FileKind::Index),
+            "timeindex" => Some(FileKind::TimeIndex),
+            "txnindex" => Some(FileKind::TransactionIndex),
+            "snapshot" => Some(FileKind::Snapshot),
+            _ => None,
+        }
+    }
+}
+
+/// With which error an operation of a disk fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Errno {
+    /// EIO.
+    #[default]
+    Io,
+    /// ENOSPC; for a sync too, where space is given out when pages are written.
+    NoSpace,
+}
+
+impl Errno {
+    fn is_io(&self) -> bool {
+        *self == Errno::Io
+    }
+}
+
+/// Part of a replica's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogPart {
+    /// All of it.
+    All,
+    /// Below the recovery point: what no restart looks at.
+    Flushed,
+    /// From the recovery point on: what a restart after a crash looks at.
+    Unflushed,
+}
+
+/// Where a misdirected write lands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Elsewhere {
+    /// On sectors of the same file, that many thousandths of the way from its first to where the write
+    /// should have gone.
+    SameFile {
+        /// Thousandths.
+        permille: u16,
+    },
+    /// In a file that nobody reads, or in free space.
+    Nowhere,
 }
 
 /// What happens to bytes that were not synced when the power went.

@@ -3,7 +3,8 @@
 use super::Injector;
 use crate::cluster::{Cluster, TOPIC, consumer_node, machine_of};
 use crate::event::{EventKind, FaultEvent};
-use crate::fault::{Direction, DiskOperation, Fault, Unsynced, What, Whom};
+use crate::fault::{Direction, DiskOperation, Errno, Fault, Unsynced, What, Whom};
+use crate::kernel::disk::Rule;
 use crate::node::Node;
 use crate::world::{ApplicationId, World};
 use everyack_broker::controller::AdminCommand;
@@ -31,14 +32,38 @@ impl Injector {
             What::Pause => self.pause(i, targets, world),
             What::DestroyDisk => self.destroy_disk(i, targets, world),
             What::FillDisk { nth } => {
-                let (operation, error) = (DiskOperation::Write, DiskError::NoSpace);
-                self.fail_disk(i, targets, operation, error, (nth, true), world)
+                let full = Rule {
+                    operation: DiskOperation::Write,
+                    files: None,
+                    error: DiskError::NoSpace,
+                    nth,
+                    lasting: true,
+                };
+                self.fail_disk(i, targets, full, world)
             }
             What::FailDisk {
                 operation,
+                files,
                 nth,
                 lasting,
-            } => self.fail_disk(i, targets, operation, DiskError::Io, (nth, lasting), world),
+                errno,
+            } => {
+                let rule = Rule {
+                    operation,
+                    files,
+                    error: match errno {
+                        Errno::Io => DiskError::Io,
+                        Errno::NoSpace => DiskError::NoSpace,
+                    },
+                    nth,
+                    lasting,
+                };
+                self.fail_disk(i, targets, rule, world)
+            }
+            What::LieAboutSyncs => self.let_disk_lie(i, targets, world),
+            What::FlipBits { .. } | What::MisdirectWrite { .. } => {
+                self.damage(fault, targets, cluster, world)
+            }
             What::SlowDisk { stall_ms } => self.slow_disk(i, targets, stall_ms, world),
             What::ClockJump { by_ms } => {
                 let jumped = FaultEvent::ClockJumped { by_ms };
@@ -262,27 +287,32 @@ impl Injector {
         !self.outages.iter().any(|o| o.disks.contains(&node))
     }
 
-    fn fail_disk(
-        &mut self,
-        i: usize,
-        targets: &[NodeId],
-        operation: DiskOperation,
-        error: DiskError,
-        (nth, lasting): (u32, bool),
-        world: &World<Node>,
-    ) -> bool {
+    fn fail_disk(&mut self, i: usize, targets: &[NodeId], rule: Rule, world: &World<Node>) -> bool {
         let mut done = false;
         for &target in targets {
             if world.kernel().is_alive(target) && self.is_disk_free(target) {
                 let machine = machine_of(target);
                 let fails = FaultEvent::DiskFails {
-                    operation,
-                    error,
-                    nth,
+                    operation: rule.operation,
+                    files: rule.files,
+                    error: rule.error,
+                    nth: rule.nth,
                 };
                 world.record(target, EventKind::Fault(fails));
-                let mut kernel = world.kernel();
-                kernel.fail_disk(machine, operation, error, nth, lasting);
+                world.kernel().fail_disk(machine, rule);
+                self.outages[i].disks.push(target);
+                done = true;
+            }
+        }
+        done
+    }
+
+    fn let_disk_lie(&mut self, i: usize, targets: &[NodeId], world: &World<Node>) -> bool {
+        let mut done = false;
+        for &target in targets {
+            if self.is_disk_free(target) {
+                world.record(target, EventKind::Fault(FaultEvent::DiskLies));
+                world.kernel().let_disk_lie(machine_of(target));
                 self.outages[i].disks.push(target);
                 done = true;
             }

@@ -31,7 +31,10 @@ impl Injector {
             What::SlowLinks { .. }
             | What::SlowCopies { .. }
             | What::LateMetadata { .. }
-            | What::HoldIsrProposals => false,
+            | What::HoldIsrProposals
+            | What::LieAboutSyncs => false,
+            // What was damaged shows when it is.
+            What::FlipBits { .. } | What::MisdirectWrite { .. } => false,
             // Its target is who gets the leadership.
             What::GiveLeadership => on_the_way || !cluster.is_copied(&kernel, 0),
             What::ResetConnections | What::CutConnections => on_the_way || any_unanswered(),
@@ -54,7 +57,9 @@ impl Injector {
                             let replica = cluster.replica(&kernel, *b, p);
                             replica.is_some_and(|r| r.log.unflushed_messages() > 0)
                         });
-                        unsynced || !cluster.is_copied(&kernel, p)
+                        unsynced
+                            || !cluster.is_copied(&kernel, p)
+                            || (self.is_lied_to(targets) && !cluster.is_on_devices(&kernel, p))
                     })
             }
             What::Crash
@@ -76,6 +81,18 @@ impl Injector {
                     || at_risk().any(|p| !cluster.is_copied(&kernel, p))
             }
         }
+    }
+
+    /// Whether the disk of one of these says of syncs that they are done, and keeps nothing.
+    fn is_lied_to(&self, targets: &[NodeId]) -> bool {
+        (0..self.plan.faults.len())
+            .filter(|i| self.plan.faults[*i].what == What::LieAboutSyncs)
+            .any(|i| {
+                self.outages[i]
+                    .disks
+                    .iter()
+                    .any(|node| targets.contains(node))
+            })
     }
 
     /// An operation of a disk has failed just now, and the process may have ended over it: whether a

@@ -20,9 +20,14 @@
 //! newest, directories as entries of their parent, quotas, hard links, sparse writes.
 
 mod failing;
+mod lying;
 mod power;
 
-use failing::Failing;
+pub use failing::Rule;
+pub use lying::Misdirected;
+
+use crate::fault::DiskOperation;
+use failing::{Failing, Subject};
 
 use everyack_broker::disk::{Disk, DiskError, FileId};
 use everyack_broker::env::{Stream, SyncToken};
@@ -30,7 +35,6 @@ use everyack_broker::time::{MICROS, MILLIS, Nanos};
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// Unit in which the page cache writes back.
 pub const PAGE_BYTES: usize = 4096;
@@ -163,16 +167,8 @@ struct PendingSync {
     /// `None` once the process is gone: the device finishes all the same, nobody hears of it.
     owner: Option<(Owner, SyncToken)>,
     target: SyncTarget,
-}
-
-/// What a write or a sync is about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Create,
-    Append,
-    Truncate,
-    Name,
-    Sync,
+    /// It is told to be done, and keeps nothing.
+    is_lie: bool,
 }
 
 /// A machine's disk.
@@ -193,6 +189,8 @@ pub struct SimDisk {
     failing: Failing,
     /// How long it stalls before it serves an operation.
     stall: Nanos,
+    /// Whether it lies about syncs.
+    lies: bool,
     rng: Stream,
 }
 
@@ -212,6 +210,7 @@ impl SimDisk {
             busy_until: 0,
             failing: Failing::default(),
             stall: 0,
+            lies: false,
             rng,
         }
     }
@@ -233,7 +232,7 @@ impl SimDisk {
         Some(inode.durable.bytes(&inode.content))
     }
 
-    /// Bytes of visible files that no completed sync covers.
+    /// Bytes of visible files that no completed sync has made durable: a lie covers nothing.
     pub fn unsynced_bytes(&self) -> u64 {
         self.names
             .values()
@@ -314,8 +313,10 @@ impl SimDisk {
             id,
             owner: Some((owner, token)),
             target,
+            is_lie: self.lies,
         });
-        self.started.push((id, dirty));
+        // A lie costs the device what a sync costs that has nothing to write.
+        self.started.push((id, dirty.filter(|_| !self.lies)));
     }
 
     /// Whether the step that has just ended asked for syncs.
@@ -348,6 +349,7 @@ impl SimDisk {
         let sync = self.pending.remove(at);
         let outcome = self.outcome(&sync.target);
         match (sync.target, outcome) {
+            (_, Ok(())) if sync.is_lie => {}
             (SyncTarget::File { ino, image }, Err(_)) => self.drop_pages(ino, image),
             (SyncTarget::Directory { .. }, Err(_)) => {}
             (target, Ok(())) => match target {
@@ -369,16 +371,21 @@ impl SimDisk {
 
     /// Whether a sync succeeds; one that has nothing to write always does.
     fn outcome(&mut self, target: &SyncTarget) -> Result<(), DiskError> {
-        let clean = match target {
-            SyncTarget::File { ino, image } => self.inode(*ino).durable.same >= image.same,
-            SyncTarget::Directory { dir, changes_below } => !self
-                .journal
-                .iter()
-                .any(|(number, change)| number < changes_below && change.is_in(dir)),
+        let (clean, subject) = match target {
+            SyncTarget::File { ino, image } => (
+                self.inode(*ino).durable.same >= image.same,
+                Subject::File(*ino),
+            ),
+            SyncTarget::Directory { dir, changes_below } => {
+                let mut pending = self.journal.iter();
+                let clean =
+                    !pending.any(|(number, change)| number < changes_below && change.is_in(dir));
+                (clean, Subject::Directory)
+            }
         };
         match clean {
             true => Ok(()),
-            false => self.failing.admit(Operation::Sync),
+            false => self.admit(DiskOperation::Sync, subject),
         }
     }
 
@@ -488,7 +495,8 @@ impl Disk for DiskHandle<'_> {
         let ino = match self.disk.names.get(path) {
             Some(ino) => *ino,
             None => {
-                self.disk.failing.admit(Operation::Create)?;
+                self.disk
+                    .admit(DiskOperation::Create, Subject::Path(path))?;
                 self.disk.create(path)
             }
         };
@@ -518,8 +526,8 @@ impl Disk for DiskHandle<'_> {
     }
 
     fn append(&mut self, file: FileId, bytes: &[u8]) -> Result<(), DiskError> {
-        self.disk.failing.admit(Operation::Append)?;
         let ino = self.handles.ino(file);
+        self.disk.admit(DiskOperation::Append, Subject::File(ino))?;
         let content = &mut self.disk.inode_mut(ino).content;
         if content.len() >= GROWS_FAST && content.len() + bytes.len() > content.capacity() {
             content.reserve(3 * content.len());
@@ -538,8 +546,9 @@ impl Disk for DiskHandle<'_> {
     }
 
     fn truncate(&mut self, file: FileId, len: u64) -> Result<(), DiskError> {
-        self.disk.failing.admit(Operation::Truncate)?;
         let ino = self.handles.ino(file);
+        self.disk
+            .admit(DiskOperation::Truncate, Subject::File(ino))?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         self.disk.truncate(ino, len);
         Ok(())
@@ -549,7 +558,7 @@ impl Disk for DiskHandle<'_> {
         if !self.disk.names.contains_key(from) {
             return Err(DiskError::NotFound);
         }
-        self.disk.failing.admit(Operation::Name)?;
+        self.disk.admit(DiskOperation::Rename, Subject::Path(to))?;
         if from == to {
             return Ok(());
         }
@@ -564,17 +573,17 @@ impl Disk for DiskHandle<'_> {
     }
 
     fn delete(&mut self, path: &str) -> Result<(), DiskError> {
-        match self.disk.names.entry(path.to_string()) {
-            Entry::Vacant(_) => Err(DiskError::NotFound),
-            Entry::Occupied(entry) => {
-                let ino = entry.remove();
-                self.disk.change(NameChange::Delete {
-                    path: path.to_string(),
-                    ino,
-                });
-                Ok(())
-            }
+        if !self.disk.names.contains_key(path) {
+            return Err(DiskError::NotFound);
         }
+        self.disk
+            .admit(DiskOperation::Delete, Subject::Path(path))?;
+        let ino = self.disk.names.remove(path).expect("it was there");
+        self.disk.change(NameChange::Delete {
+            path: path.to_string(),
+            ino,
+        });
+        Ok(())
     }
 
     fn sync(&mut self, file: FileId, token: SyncToken) {

@@ -1,5 +1,5 @@
 //! What a fault does to a process or a machine besides killing it or taking its power: a stopped
-//! process, a disk that fails, stalls or is replaced, a wall clock that is wrong.
+//! process, a disk that fails, stalls, lies, is damaged or replaced, a wall clock that is wrong.
 //!
 //! A stopped process (SIGSTOP) takes no input. What comes meanwhile waits, in the order in which it
 //! came, and is taken when the process goes on: frames, timers that are late by then, completed syncs,
@@ -13,9 +13,8 @@
 //! backlog of connections.
 
 use super::agenda::{Due, Target};
+use super::disk::{Misdirected, Rule};
 use super::{Kernel, MachineId, MachineState};
-use crate::fault::DiskOperation;
-use everyack_broker::disk::DiskError;
 use everyack_broker::env::{Process, Queue};
 use everyack_broker::ids::NodeId;
 use everyack_broker::time::{MILLIS, Nanos};
@@ -106,20 +105,36 @@ impl<P: Process> Kernel<P> {
         self.nodes[self.index(id) as usize].paused
     }
 
-    /// From here on the disk of a machine fails: the n-th operation of a kind (from 1), and all that
-    /// follow where it lasts. A later call replaces an earlier one.
-    pub fn fail_disk(
+    /// From here on the disk of a machine fails what the rule says. A later call replaces an earlier one.
+    pub fn fail_disk(&mut self, machine: MachineId, rule: Rule) {
+        let slot = self.machine_slot(machine);
+        self.machines[slot].disk.fail(rule);
+    }
+
+    /// From here on the disk of a machine says of each sync that it is done, and keeps nothing.
+    pub fn let_disk_lie(&mut self, machine: MachineId) {
+        let slot = self.machine_slot(machine);
+        self.machines[slot].disk.lie();
+    }
+
+    /// Flips the bits of the mask in a byte of a visible file. Answers whether there is such a byte.
+    pub fn flip_bits(&mut self, machine: MachineId, path: &str, at: u64, mask: u8) -> bool {
+        let slot = self.machine_slot(machine);
+        self.machines[slot].disk.flip_bits(path, at, mask)
+    }
+
+    /// Sectors of a visible file, that many from `sector` on, went elsewhere: onto a sector of a visible
+    /// file, or where nobody reads. Answers what is damaged, `None` where there are no such sectors.
+    pub fn misdirect(
         &mut self,
         machine: MachineId,
-        operation: DiskOperation,
-        error: DiskError,
-        nth: u32,
-        lasting: bool,
-    ) {
+        path: &str,
+        (sector, sectors): (u64, u64),
+        to: Option<(&str, u64)>,
+    ) -> Option<Misdirected> {
         let slot = self.machine_slot(machine);
-        self.machines[slot]
-            .disk
-            .fail(operation, error, nth, lasting);
+        let disk = &mut self.machines[slot].disk;
+        disk.misdirect(path, sector, sectors, to)
     }
 
     /// From here on the disk of a machine holds up each item of the queues that use it, and each sync,
@@ -129,7 +144,7 @@ impl<P: Process> Kernel<P> {
         self.machines[slot].disk.set_stall(stall);
     }
 
-    /// The disk of a machine neither fails nor stalls any more; what a stall holds up is let go.
+    /// The disk of a machine neither fails nor stalls nor lies any more; what a stall holds up is let go.
     pub fn mend_disk(&mut self, machine: MachineId) {
         let now = self.agenda.now();
         let slot = self.machine_slot(machine);

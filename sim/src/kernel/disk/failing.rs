@@ -8,7 +8,7 @@
 //! stay readable until they are evicted.
 
 use super::*;
-use crate::fault::DiskOperation;
+use crate::fault::{DiskOperation, FileKind};
 
 /// What a disk is going to fail, and what it has failed.
 #[derive(Debug, Default)]
@@ -18,63 +18,101 @@ pub(super) struct Failing {
     failed: Vec<(DiskOperation, DiskError)>,
 }
 
+/// Which operations a disk fails from here on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Which operations.
+    pub operation: DiskOperation,
+    /// On which files; `None` on all.
+    pub files: Option<FileKind>,
+    /// With which error.
+    pub error: DiskError,
+    /// Which of them fails first, from 1.
+    pub nth: u32,
+    /// Whether all that follow fail too.
+    pub lasting: bool,
+}
+
+/// What an operation is about.
 #[derive(Debug, Clone, Copy)]
-struct Rule {
-    operation: DiskOperation,
-    error: DiskError,
-    /// Operations that still succeed.
-    spared: u32,
-    lasting: bool,
+pub(super) enum Subject<'a> {
+    Path(&'a str),
+    /// An open file, by whatever name it has now.
+    File(Ino),
+    Directory,
+}
+
+impl Subject<'_> {
+    fn kind(self, names: &BTreeMap<String, Ino>) -> Option<FileKind> {
+        match self {
+            Subject::Path(path) => FileKind::of(path),
+            Subject::File(ino) => {
+                let named = names.iter().find(|(_, named)| **named == ino);
+                named.and_then(|(path, _)| FileKind::of(path))
+            }
+            Subject::Directory => Some(FileKind::Directory),
+        }
+    }
+}
+
+impl Rule {
+    fn covers(
+        &self,
+        operation: DiskOperation,
+        subject: Subject<'_>,
+        names: &BTreeMap<String, Ino>,
+    ) -> bool {
+        use DiskOperation::{Delete, Rename, Truncate, Write};
+        let takes_no_space = matches!(operation, Truncate | Rename | Delete);
+        if self.operation == Write && self.error == DiskError::NoSpace && takes_no_space {
+            return false;
+        }
+        operation.is_one_of(self.operation)
+            && self
+                .files
+                .is_none_or(|kind| subject.kind(names) == Some(kind))
+    }
 }
 
 impl Failing {
     /// The one place where a disk fault makes an operation fail.
-    pub(super) fn admit(&mut self, operation: Operation) -> Result<(), DiskError> {
+    pub(super) fn admit(
+        &mut self,
+        operation: DiskOperation,
+        subject: Subject<'_>,
+        names: &BTreeMap<String, Ino>,
+    ) -> Result<(), DiskError> {
         let Some(rule) = &mut self.rule else {
             return Ok(());
         };
-        let kind = match operation {
-            Operation::Sync => DiskOperation::Sync,
-            // Neither takes space.
-            Operation::Truncate | Operation::Name if rule.error == DiskError::NoSpace => {
-                return Ok(());
-            }
-            Operation::Create | Operation::Append | Operation::Truncate | Operation::Name => {
-                DiskOperation::Write
-            }
-        };
-        if kind != rule.operation {
+        if !rule.covers(operation, subject, names) {
             return Ok(());
         }
-        if rule.spared > 0 {
-            rule.spared -= 1;
+        if rule.nth > 1 {
+            rule.nth -= 1;
             return Ok(());
         }
         let error = rule.error;
         if !rule.lasting {
             self.rule = None;
         }
-        self.failed.push((kind, error));
+        self.failed.push((operation, error));
         Err(error)
     }
 }
 
 impl SimDisk {
-    /// From here on the n-th operation of a kind (from 1) fails with this error, and all that follow
-    /// where it lasts.
-    pub(in crate::kernel) fn fail(
+    /// From here on it fails what the rule says. A later rule replaces an earlier one.
+    pub(in crate::kernel) fn fail(&mut self, rule: Rule) {
+        self.failing.rule = Some(rule);
+    }
+
+    pub(super) fn admit(
         &mut self,
         operation: DiskOperation,
-        error: DiskError,
-        nth: u32,
-        lasting: bool,
-    ) {
-        self.failing.rule = Some(Rule {
-            operation,
-            error,
-            spared: nth.saturating_sub(1),
-            lasting,
-        });
+        subject: Subject<'_>,
+    ) -> Result<(), DiskError> {
+        self.failing.admit(operation, subject, &self.names)
     }
 
     /// Whether an operation failed since [`Self::take_failed`].
@@ -97,10 +135,11 @@ impl SimDisk {
         self.stall
     }
 
-    /// Nothing fails and nothing stalls any more. Syncs that a stall has put off are served now: each
+    /// Nothing fails, stalls or lies any more. Syncs that a stall has put off are served now: each
     /// with its new completion.
     pub(in crate::kernel) fn mend(&mut self, now: Nanos) -> Vec<(u64, Nanos)> {
         self.failing.rule = None;
+        self.lies = false;
         if self.stall == 0 {
             return Vec::new();
         }

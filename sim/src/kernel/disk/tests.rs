@@ -1,5 +1,8 @@
 //! The disk against scenarios, and against a naive model that keeps whole snapshots.
 
+mod failing;
+mod lying;
+
 use super::*;
 use crate::fault::{DiskOperation, Unsynced};
 use proptest::prelude::*;
@@ -105,6 +108,17 @@ fn a_closed_handle_is_refused() {
     disk.append(file, b"late").unwrap();
 }
 
+/// The next one of these operations, and all that follow where it lasts.
+fn fails(operation: DiskOperation, error: DiskError, lasting: bool) -> Rule {
+    Rule {
+        operation,
+        files: None,
+        error,
+        nth: 1,
+        lasting,
+    }
+}
+
 #[test]
 fn a_failed_sync_leaves_zeros_before_what_was_written_meanwhile() {
     let mut f = Fixture::new(1);
@@ -113,7 +127,8 @@ fn a_failed_sync_leaves_zeros_before_what_was_written_meanwhile() {
     f.append("log", b"lost");
     let id = f.begin_sync("log");
     f.append("log", b"later");
-    f.disk.fail(DiskOperation::Sync, DiskError::Io, 1, false);
+    f.disk
+        .fail(fails(DiskOperation::Sync, DiskError::Io, false));
     let (_, _, outcome) = f.disk.complete(id).unwrap();
     assert_eq!(outcome, Err(DiskError::Io));
     assert_eq!(f.content("log"), Some(&b"kept\0\0\0\0later"[..]));
@@ -134,7 +149,7 @@ fn a_sync_that_has_nothing_to_write_does_not_fail() {
     f.append("log", b"kept");
     f.sync("log");
     f.sync_dir("");
-    f.disk.fail(DiskOperation::Sync, DiskError::Io, 1, true);
+    f.disk.fail(fails(DiskOperation::Sync, DiskError::Io, true));
     let id = f.begin_sync("log");
     assert_eq!(f.disk.complete(id).unwrap().2, Ok(()));
     let id = f.begin_sync_dir("");

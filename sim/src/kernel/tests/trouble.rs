@@ -3,7 +3,18 @@
 use super::*;
 use crate::event::FaultEvent;
 use crate::fault::DiskOperation;
+use crate::kernel::disk::Rule;
 use everyack_broker::disk::DiskError;
+
+fn fails(operation: DiskOperation, error: DiskError, nth: u32, lasting: bool) -> Rule {
+    Rule {
+        operation,
+        files: None,
+        error,
+        nth,
+        lasting,
+    }
+}
 
 fn disk_failures(kernel: &Kernel<Toy>) -> Vec<(DiskOperation, DiskError)> {
     let failures = kernel.events.iter().filter_map(|event| match event.kind {
@@ -88,7 +99,10 @@ fn the_clocks_of_a_stopped_process_go_on() {
 fn the_nth_write_of_a_full_disk_fails_and_all_that_follow_until_it_is_mended() {
     let mut kernel = pair(1);
     let machine = MachineId(1);
-    kernel.fail_disk(machine, DiskOperation::Write, DiskError::NoSpace, 3, true);
+    kernel.fail_disk(
+        machine,
+        fails(DiskOperation::Write, DiskError::NoSpace, 3, true),
+    );
     let outcomes = act(&mut kernel, A, |env| {
         let file = env.disk.open("log").unwrap();
         let mut append = || env.disk.append(file, b"bytes");
@@ -105,7 +119,7 @@ fn the_nth_write_of_a_full_disk_fails_and_all_that_follow_until_it_is_mended() {
     assert_eq!(cuts, (Ok(()), Ok(())), "neither takes space");
     assert_eq!(
         disk_failures(&kernel),
-        [(DiskOperation::Write, DiskError::NoSpace); 2]
+        [(DiskOperation::Append, DiskError::NoSpace); 2]
     );
     kernel.mend_disk(machine);
     act(&mut kernel, A, |env| env.disk.open("new").map(|_| ())).unwrap();
@@ -116,7 +130,10 @@ fn the_nth_write_of_a_full_disk_fails_and_all_that_follow_until_it_is_mended() {
 fn a_passing_error_hits_one_write_and_a_broken_disk_fails_names_too() {
     let mut kernel = pair(1);
     let machine = MachineId(1);
-    kernel.fail_disk(machine, DiskOperation::Write, DiskError::Io, 1, false);
+    kernel.fail_disk(
+        machine,
+        fails(DiskOperation::Write, DiskError::Io, 1, false),
+    );
     let outcomes = act(&mut kernel, A, |env| {
         [
             env.disk.open("log").map(|_| ()),
@@ -124,7 +141,7 @@ fn a_passing_error_hits_one_write_and_a_broken_disk_fails_names_too() {
         ]
     });
     assert_eq!(outcomes, [Err(DiskError::Io), Ok(())]);
-    kernel.fail_disk(machine, DiskOperation::Write, DiskError::Io, 1, true);
+    kernel.fail_disk(machine, fails(DiskOperation::Write, DiskError::Io, 1, true));
     let outcomes = act(&mut kernel, A, |env| {
         let file = env.disk.open("log").unwrap();
         [env.disk.truncate(file, 0), env.disk.rename("log", "old")]
@@ -136,7 +153,7 @@ fn a_passing_error_hits_one_write_and_a_broken_disk_fails_names_too() {
 fn a_failed_sync_is_told_and_drops_what_it_should_have_made_durable() {
     let mut kernel = pair(1);
     let machine = MachineId(1);
-    kernel.fail_disk(machine, DiskOperation::Sync, DiskError::Io, 1, false);
+    kernel.fail_disk(machine, fails(DiskOperation::Sync, DiskError::Io, 1, false));
     act(&mut kernel, A, |env| {
         let file = env.disk.open("log").unwrap();
         env.disk.append(file, b"bytes").unwrap();
@@ -205,7 +222,7 @@ fn a_mended_disk_lets_go_what_it_held_up_once() {
 fn a_replaced_disk_is_empty_and_healthy_and_old_completions_reach_nobody() {
     let mut kernel = pair(1);
     let machine = MachineId(1);
-    kernel.fail_disk(machine, DiskOperation::Write, DiskError::Io, 3, true);
+    kernel.fail_disk(machine, fails(DiskOperation::Write, DiskError::Io, 3, true));
     act(&mut kernel, A, |env| {
         let file = env.disk.open("log").unwrap();
         env.disk.append(file, b"bytes").unwrap();
