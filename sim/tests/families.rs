@@ -321,7 +321,7 @@ fn one_replica_loses_what_its_disk_lost() {
         ..SOUND
     };
     assert_loses(Family::DiskDestroyed, single, 8, &[S01]);
-    assert_loses(Family::DiskError, single, 30, &[S10]);
+    assert_loses(Family::DiskError, single, 120, &[S10]);
 }
 
 #[test]
