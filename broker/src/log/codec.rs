@@ -8,7 +8,9 @@
 //! What differs from Kafka: the content checksums of lz4 and zstd are verified, dependent lz4 blocks
 //! are read too, and compression levels are those of the crates.
 
-use crate::log::batch::{BatchError, BatchHeader, HEADER_BYTES, check_records as check_plain};
+use crate::log::batch::{
+    BatchError, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, check_records as check_plain,
+};
 use crate::log::record::Records;
 use bytes::Bytes;
 use std::io::{self, Read, Write};
@@ -276,21 +278,39 @@ fn decompressed(
     Ok(out)
 }
 
+/// One whole batch as it is without compression, with the header that fits it; its checksum does not.
+/// `max` bounds the decompressed bytes.
+///
+/// # Errors
+/// Where the bytes are not one whole batch, or cannot be decompressed within the bound.
+pub fn plain(batch: &Bytes, max: usize) -> Result<(BatchHeader, Bytes), CodecError> {
+    let mut header = BatchHeader::read(batch)?;
+    if batch.len() != header.size() {
+        return Err(BatchError::Length(header.batch_length).into());
+    }
+    let Some(codec) = Codec::of(header.compression())? else {
+        return Ok((header, batch.clone()));
+    };
+    let mut whole = decompressed(batch, &header, codec, max)?;
+    header.attributes -= codec.number();
+    header.batch_length = length_of(&whole).ok_or_else(|| codec.too_large(max))?;
+    header.write(&mut whole);
+    Ok((header, whole.into()))
+}
+
+/// What a batch of these bytes has in its length field, where it fits.
+fn length_of(batch: &[u8]) -> Option<i32> {
+    i32::try_from(batch.len() - LOG_OVERHEAD).ok()
+}
+
 /// The records of one whole batch, whatever its codec; those of a compressed one are slices of what
 /// it decompresses to, and so are positions in errors. `max` bounds the decompressed bytes.
 ///
 /// # Errors
 /// Where the bytes are not one whole batch, or cannot be decompressed within the bound.
 pub fn records(batch: &Bytes, max: usize) -> Result<Records, CodecError> {
-    let header = BatchHeader::read(batch)?;
-    if batch.len() != header.size() {
-        return Err(BatchError::Length(header.batch_length).into());
-    }
-    let Some(codec) = Codec::of(header.compression())? else {
-        return Ok(Records::new(batch.clone(), &header));
-    };
-    let whole = decompressed(batch, &header, codec, max)?;
-    Ok(Records::new(whole.into(), &header))
+    let (header, batch) = plain(batch, max)?;
+    Ok(Records::new(batch, &header))
 }
 
 /// Walks all records of one whole batch, whatever its codec, and hands each one's timestamp to `see`.
@@ -310,8 +330,7 @@ pub fn check_records(
     };
     let whole = decompressed(batch, header, codec, max)?;
     let mut plain = *header;
-    plain.batch_length = i32::try_from(whole.len() - crate::log::batch::LOG_OVERHEAD)
-        .map_err(|_| codec.too_large(max))?;
+    plain.batch_length = length_of(&whole).ok_or_else(|| codec.too_large(max))?;
     Ok(check_plain(&whole, &plain, see)?)
 }
 

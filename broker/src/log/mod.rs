@@ -13,10 +13,12 @@
 //! - [`recovery`] loading after a clean and after an unclean end
 //! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
 //! - [`codec`] compressed batches: gzip, snappy, lz4, zstd
+//! - [`control`] control records: the markers that end transactions
 //! - [`index`] offset index and time index of a segment
 //! - [`txn_index`] the aborted transactions of a segment
 //! - [`snapshot`], `producer_snapshots` the snapshot file of producer state, and when one is written
 //! - [`partition_metadata`], [`meta_properties`] whom a folder belongs to
+//! - [`inspect`] checks a whole log directory
 //! - [`malformed`] what is wrong with a file, and where
 //!
 //! What is modelled: segments in Kafka's on-disk format; batches are validated record by record,
@@ -30,9 +32,11 @@ pub mod batch;
 pub mod checkpoint;
 pub mod clean_shutdown;
 pub mod codec;
+pub mod control;
 pub mod epoch;
 pub mod flush;
 pub mod index;
+pub mod inspect;
 pub mod malformed;
 #[cfg(test)]
 pub mod memory_disk;

@@ -69,6 +69,11 @@ pub fn snapshot_file_name(dir: &str, offset: Offset) -> String {
     format!("{dir}/{offset:020}.snapshot")
 }
 
+/// First byte of the entry with that number, counted from 0.
+pub(super) fn entry_position(number: usize) -> u64 {
+    (ENTRIES_AT + number * ENTRY_BYTES) as u64
+}
+
 /// The file's bytes.
 pub fn encode_snapshot(entries: impl ExactSizeIterator<Item = SnapshotEntry>) -> Vec<u8> {
     let count = entries.len();
