@@ -1,17 +1,17 @@
 //! Log folders that Apache Kafka 4.3.1 wrote are read as Kafka's own tools read them: batches,
 //! records, indexes, snapshots, checkpoints. A damaged copy is refused with file and byte.
 
+mod dump;
+
 use bytes::Bytes;
 use everyack_broker::log::batch::batches;
 use everyack_broker::log::checkpoint::{offset_checkpoint_text, parse_offset_checkpoint};
-use everyack_broker::log::codec;
-use everyack_broker::log::control::ControlRecord;
 use everyack_broker::log::index::{IndexedBatch, SegmentIndexes};
 use everyack_broker::log::inspect::{FolderReport, PartitionReport, inspect};
 use everyack_broker::log::partition_metadata::{partition_metadata_text, uuid_text};
 use everyack_broker::log::snapshot::{SnapshotEntry, encode_snapshot};
 use everyack_broker::log::txn_index::AbortedTxn;
-use everyack_broker::log::{LeaderEpochCache, MalformedCheckpoint, Record};
+use everyack_broker::log::{LeaderEpochCache, MalformedCheckpoint};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,8 +20,6 @@ type Files = BTreeMap<String, Bytes>;
 
 /// Default of `log.index.interval.bytes`, with which the folders were written.
 const INDEX_INTERVAL_BYTES: i32 = 4096;
-/// More than any batch here decompresses to.
-const DECOMPRESSED_MAX: usize = 1 << 20;
 
 const CLEAN: &str = "clean-shutdown";
 const KILLED: &str = "killed";
@@ -61,62 +59,6 @@ fn collect(dir: &Path, prefix: &str, files: &mut Files) {
     }
 }
 
-/// `word: value` pairs of a line.
-fn fields(line: &str) -> BTreeMap<&str, &str> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let pairs = words.windows(2);
-    pairs
-        .filter_map(|pair| Some((pair[0].strip_suffix(':')?, pair[1])))
-        .collect()
-}
-
-/// What the dump says of a segment: each batch with its records, as lines.
-fn printed(dump: &str) -> Vec<(&str, Vec<&str>)> {
-    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in dump.lines() {
-        if line.starts_with("baseOffset: ") {
-            found.push((line, Vec::new()));
-        } else if let Some(record) = line.strip_prefix("| ") {
-            let (_, records) = found.last_mut().expect("a batch comes first");
-            records.push(record);
-        }
-    }
-    found
-}
-
-fn size(bytes: &Option<Bytes>) -> String {
-    bytes
-        .as_ref()
-        .map_or("-1".to_owned(), |bytes| bytes.len().to_string())
-}
-
-fn text(bytes: &Option<Bytes>) -> String {
-    String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
-}
-
-fn assert_record(path: &str, line: &str, record: &Record, is_control: bool) {
-    let said = fields(line);
-    assert_eq!(said["offset"], record.offset.to_string(), "{path}: {line}");
-    let timestamp = record.timestamp.to_string();
-    assert_eq!(said["CreateTime"], timestamp, "{path}: {line}");
-    assert_eq!(said["keySize"], size(&record.key), "{path}: {line}");
-    assert_eq!(said["valueSize"], size(&record.value), "{path}: {line}");
-    assert_eq!(said["headerKeys"], "[]", "{path}: {line}");
-    assert_eq!(record.headers().count(), 0, "{path}: {line}");
-    if is_control {
-        let committed = said["endTxnMarker"] == "COMMIT";
-        let coordinator_epoch = said["coordinatorEpoch"].parse().expect("a number");
-        let expected = ControlRecord::EndTxn {
-            committed,
-            coordinator_epoch,
-        };
-        assert_eq!(ControlRecord::of(record), Ok(expected), "{path}: {line}");
-    } else if !path.starts_with("__") {
-        assert_eq!(said["key"], text(&record.key), "{path}: {line}");
-        assert_eq!(said["payload"], text(&record.value), "{path}: {line}");
-    }
-}
-
 #[test]
 fn every_batch_and_every_record_is_what_kafka_printed_of_it() {
     let (mut batch_count, mut record_count, mut codecs) = (0, 0, Vec::new());
@@ -130,57 +72,10 @@ fn every_batch_and_every_record_is_what_kafka_printed_of_it() {
                 .collect::<Vec<_>>()
         );
         for (path, dump) in &dumps {
-            let expected = printed(dump);
-            let mut position = 0;
-            let read: Vec<_> = batches(&files[path]).map(Result::unwrap).collect();
-            assert_eq!(read.len(), expected.len(), "{path}");
-            for (batch, (line, record_lines)) in read.iter().zip(&expected) {
-                let header = &batch.header;
-                let codec = codec::Codec::of(header.compression()).unwrap();
-                let codec = codec.map_or("none", codec::Codec::name);
-                codecs.push(codec);
-                let said = fields(line);
-                for (field, ours) in [
-                    ("baseOffset", header.base_offset.to_string()),
-                    ("lastOffset", header.last_offset().to_string()),
-                    ("count", header.record_count.to_string()),
-                    ("baseSequence", header.base_sequence.to_string()),
-                    ("lastSequence", header.last_sequence().to_string()),
-                    ("producerId", header.producer_id.to_string()),
-                    ("producerEpoch", header.producer_epoch.to_string()),
-                    (
-                        "partitionLeaderEpoch",
-                        header.partition_leader_epoch.to_string(),
-                    ),
-                    ("isTransactional", header.is_transactional().to_string()),
-                    ("isControl", header.is_control().to_string()),
-                    ("deleteHorizonMs", "OptionalLong.empty".to_owned()),
-                    ("position", position.to_string()),
-                    ("CreateTime", header.max_timestamp.to_string()),
-                    ("size", header.size().to_string()),
-                    ("magic", header.magic.to_string()),
-                    ("compresscodec", codec.to_owned()),
-                    ("crc", header.crc.to_string()),
-                    (
-                        "isvalid",
-                        header.check_crc(&batch.bytes).is_ok().to_string(),
-                    ),
-                ] {
-                    assert_eq!(said[field], ours, "{path}: {field} in {line}");
-                }
-                let records: Vec<Record> = codec::records(&batch.bytes, DECOMPRESSED_MAX)
-                    .unwrap()
-                    .map(Result::unwrap)
-                    .collect();
-                assert_eq!(records.len(), record_lines.len(), "{path}: {line}");
-                for (record, line) in records.iter().zip(record_lines) {
-                    assert_record(path, line, record, header.is_control());
-                }
-                position += header.size();
-                batch_count += 1;
-                record_count += records.len();
-            }
-            assert_eq!(position, files[path].len(), "{path}");
+            let seen = dump::assert_says(dump, path, &files[path]);
+            batch_count += seen.batches;
+            record_count += seen.records;
+            codecs.extend(seen.codecs);
         }
     }
     codecs.sort_unstable();

@@ -38,8 +38,8 @@ const BASE_SEQUENCE_AT: usize = 53;
 
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME_FLAG: i16 = 0x08;
-const TRANSACTIONAL_FLAG: i16 = 0x10;
-const CONTROL_FLAG: i16 = 0x20;
+pub(super) const TRANSACTIONAL_FLAG: i16 = 0x10;
+pub(super) const CONTROL_FLAG: i16 = 0x20;
 
 /// What is wrong with a batch's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ pub enum BatchError {
         /// Over the bytes from `attributes` on.
         computed: u32,
     },
-    /// The records are compressed, which nothing here can read.
+    /// The records are compressed, which only [`codec`](crate::log::codec) reads.
     #[error("batch is compressed with codec {0}")]
     Compressed(i16),
     /// A record's bytes make no sense.

@@ -9,7 +9,7 @@
 //! are read too, and compression levels are those of the crates.
 
 use crate::log::batch::{
-    BatchError, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, check_records as check_plain,
+    BatchError, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, check_records as check_plain, rewrite_crc,
 };
 use crate::log::record::Records;
 use bytes::Bytes;
@@ -263,6 +263,23 @@ fn compress_snappy(bytes: &[u8], out: &mut Vec<u8>) {
         out.extend((block.len() as i32).to_be_bytes());
         out.extend(block);
     }
+}
+
+/// One whole plain batch with its records compressed.
+///
+/// # Panics
+/// Where `batch` is shorter than its header, or compressed already.
+pub fn compress_batch(batch: &[u8], codec: Codec) -> Bytes {
+    let mut header = BatchHeader::read(batch).expect("a whole batch");
+    assert_eq!(header.compression(), 0, "the batch is compressed already");
+    let mut bytes = Vec::with_capacity(batch.len());
+    bytes.extend(&batch[..HEADER_BYTES]);
+    codec.compress(&batch[HEADER_BYTES..], &mut bytes);
+    header.attributes |= codec.number();
+    header.batch_length = length_of(&bytes).expect("it was a batch before");
+    header.write(&mut bytes);
+    rewrite_crc(&mut bytes);
+    bytes.into()
 }
 
 /// The batch's header, and its records as they are without compression.

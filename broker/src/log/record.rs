@@ -2,8 +2,8 @@
 
 use crate::ids::{Offset, ProducerId};
 use crate::log::batch::{
-    BatchError, BatchHeader, HEADER_BYTES, LOG_OVERHEAD, NO_PRODUCER_EPOCH, NO_SEQUENCE,
-    NO_TIMESTAMP, rewrite_crc,
+    BatchError, BatchHeader, CONTROL_FLAG, HEADER_BYTES, LOG_OVERHEAD, NO_PRODUCER_EPOCH,
+    NO_SEQUENCE, NO_TIMESTAMP, TRANSACTIONAL_FLAG, rewrite_crc,
 };
 use bytes::Bytes;
 use std::ops::Range;
@@ -382,15 +382,27 @@ impl BatchBuilder {
     /// Makes it a batch of an idempotent producer; `base_sequence` is its first record's.
     ///
     /// # Panics
-    /// On a producer id without epoch or sequence.
+    /// On a producer id without epoch, or with data and without sequence.
     pub fn set_producer_state(&mut self, id: ProducerId, epoch: i16, base_sequence: i32) {
+        let may_lack_sequence = self.header.is_control();
         assert!(
-            id < 0 || (epoch > NO_PRODUCER_EPOCH && base_sequence > NO_SEQUENCE),
+            id < 0
+                || (epoch > NO_PRODUCER_EPOCH
+                    && (base_sequence > NO_SEQUENCE || may_lack_sequence)),
             "producer id {id} with epoch {epoch} and sequence {base_sequence}"
         );
         self.header.producer_id = id;
         self.header.producer_epoch = epoch;
         self.header.base_sequence = base_sequence;
+    }
+
+    /// Makes it part of its producer's transaction: data, or the marker that ends it
+    /// ([`end_txn_marker`](crate::log::control::end_txn_marker)).
+    pub fn set_transactional(&mut self, is_control: bool) {
+        self.header.attributes |= TRANSACTIONAL_FLAG;
+        if is_control {
+            self.header.attributes |= CONTROL_FLAG;
+        }
     }
 
     /// Marks the batch's records as written at these offsets by this leader: for batches that a

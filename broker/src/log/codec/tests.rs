@@ -17,18 +17,6 @@ fn decompress(codec: Codec, bytes: &[u8], max: usize) -> Result<Vec<u8>, CodecEr
     codec.decompress(bytes, max, &mut out).map(|()| out)
 }
 
-/// The batch with its records compressed, as a producer sends it.
-fn compress_batch(batch: &[u8], codec: Codec) -> Bytes {
-    let mut bytes = batch[..HEADER_BYTES].to_vec();
-    codec.compress(&batch[HEADER_BYTES..], &mut bytes);
-    let mut header = BatchHeader::read(batch).unwrap();
-    header.attributes |= codec.number();
-    header.batch_length = (bytes.len() - crate::log::batch::LOG_OVERHEAD) as i32;
-    header.write(&mut bytes);
-    crate::log::batch::rewrite_crc(&mut bytes);
-    bytes.into()
-}
-
 fn batch(records: usize) -> Bytes {
     let mut builder = BatchBuilder::new();
     for n in 0..records {
