@@ -6,7 +6,8 @@
 //! *last* batch of each producer, so that after a restart an older batch is no known duplicate.
 //!
 //! What differs from Kafka: a snapshot of a loading or a truncation is synced by the next flush, not at
-//! once.
+//! once; and one that contradicts the log's batches counts as broken. Such a one comes back with the power
+//! where it was deleted behind a truncation, and the log has since grown past its offset again.
 
 use crate::disk::{Disk, DiskError, FileId};
 use crate::ids::Offset;
@@ -146,6 +147,25 @@ impl PartitionLog {
         if !self.snapshots.unsynced.contains(&(offset, file)) {
             disk.close(file);
         }
-        Ok(decode_snapshot(&bytes).ok())
+        let entries = decode_snapshot(&bytes).ok();
+        Ok(entries.filter(|entries| self.agrees(offset, entries)))
+    }
+
+    /// Whether the last batch of each producer is the one that the log has below that offset; the batches
+    /// of some may be gone from its front.
+    fn agrees(&self, offset: Offset, entries: &[SnapshotEntry]) -> bool {
+        let below = self.batches.partition_point(|b| b.last_offset < offset);
+        let batches = &self.batches[..below];
+        let front = batches.first().map_or(offset, |first| first.base_offset);
+        entries.iter().all(|entry| {
+            let last = batches
+                .iter()
+                .rev()
+                .find(|b| b.producer_id == entry.producer_id);
+            match last {
+                Some(batch) => batch.last_offset == entry.last_offset,
+                None => entry.last_offset < front,
+            }
+        })
     }
 }

@@ -98,10 +98,7 @@ fn scan(
     let mut at = 0;
     let before = found.last().map_or(0, |last| last.last_offset + 1);
     let mut next_offset = segment.base_offset.max(before);
-    loop {
-        let Ok(header) = BatchHeader::read(window.get(at, HEADER_BYTES as u64)?) else {
-            break;
-        };
+    while let Ok(header) = BatchHeader::read(window.get(at, HEADER_BYTES as u64)?) {
         let size = header.size() as u64;
         if at + size > file_bytes
             || header.last_offset_delta < 0
@@ -127,7 +124,8 @@ fn scan(
     })
 }
 
-/// Opens the segments of a partition, oldest first, and clears away what a crash left of deleted ones.
+/// Opens the segments of a partition, oldest first, and clears away what a crash left of deleted ones and
+/// indexes without a log.
 /// A log without segments begins with an empty one at `log_start`.
 fn open_segments(
     dir: &str,
@@ -136,16 +134,22 @@ fn open_segments(
     disk: &mut dyn Disk,
 ) -> Result<Vec<Segment>, DiskError> {
     let prefix = format!("{dir}/");
-    let mut base_offsets = Vec::new();
+    let (mut base_offsets, mut indexes) = (Vec::new(), Vec::new());
     for path in disk.list(&prefix) {
-        if path.ends_with(DELETED_SUFFIX) {
-            disk.delete(&path)?;
+        let Some((stem, suffix)) = path[prefix.len()..].split_once('.') else {
+            continue;
+        };
+        let base_offset = stem.parse::<Offset>().ok().filter(|&offset| offset >= 0);
+        match (base_offset, suffix) {
+            (Some(base_offset), "log") => base_offsets.push(base_offset),
+            (Some(base_offset), "index" | "timeindex") => indexes.push((base_offset, path)),
+            _ if path.ends_with(DELETED_SUFFIX) => disk.delete(&path)?,
+            _ => {}
         }
-        let stem = path[prefix.len()..].strip_suffix(".log");
-        if let Some(base_offset) = stem.and_then(|stem| stem.parse::<Offset>().ok())
-            && base_offset >= 0
-        {
-            base_offsets.push(base_offset);
+    }
+    for (base_offset, path) in indexes {
+        if !base_offsets.contains(&base_offset) {
+            disk.delete(&path)?;
         }
     }
     base_offsets.sort();

@@ -85,10 +85,14 @@ impl Segment {
         now_ms: i64,
         disk: &mut dyn Disk,
     ) -> Result<Segment, DiskError> {
-        let file = disk.open(&Segment::path(dir, base_offset, ".log"))?;
-        if disk.len(file) > 0 {
-            disk.truncate(file, 0)?;
+        // What a crash left under these names goes first (`UnifiedLog.roll`).
+        for suffix in [".log", INDEX_SUFFIXES[0], INDEX_SUFFIXES[1]] {
+            let path = Segment::path(dir, base_offset, suffix);
+            if disk.exists(&path) {
+                disk.delete(&path)?;
+            }
         }
+        let file = disk.open(&Segment::path(dir, base_offset, ".log"))?;
         Ok(Segment::new(base_offset, file, now_ms))
     }
 
@@ -200,15 +204,15 @@ impl Segment {
     ) -> Result<(), DiskError> {
         self.set_batches(batches);
         let paths = INDEX_SUFFIXES.map(|suffix| Segment::path(dir, self.base_offset, suffix));
-        let there = paths.iter().all(|path| disk.exists(path));
-        if !there && batches.is_empty() {
+        let there = paths.iter().filter(|path| disk.exists(path)).count();
+        if there == 0 && batches.is_empty() {
             return Ok(());
         }
         let files = self.index_files(dir, disk)?;
         let read = |file| disk.read(file, 0, disk.len(file));
         let (offset_bytes, time_bytes) = (read(files.offsets)?, read(files.times)?);
         let usable = Some(())
-            .filter(|()| there && !recovered)
+            .filter(|()| there == paths.len() && !recovered)
             .and_then(|()| self.parse(&offset_bytes, &time_bytes, batches));
         self.indexes = usable.unwrap_or_else(|| {
             let batches = batches.iter().map(indexed);

@@ -449,11 +449,14 @@ impl ReplicaManager {
         let partition = &mut self.replicas.get_mut(id).expect("it is fetched").partition;
         let from = partition.log.log_end_offset();
         let high_watermark = partition.log.high_watermark;
-        if let Err(error) = partition.log.truncate_to(to, env.disk) {
-            self.log_directory_failed(error, env);
-            self.mark_failed(leader, id);
-            return;
-        }
+        let cut = match partition.log.truncate_to(to, env.disk) {
+            Ok(cut) => cut,
+            Err(error) => {
+                self.log_directory_failed(error, env);
+                self.mark_failed(leader, id);
+                return;
+            }
+        };
         let to = partition.log.log_end_offset();
         if to < from {
             env.fact(Fact::Truncated {
@@ -473,6 +476,10 @@ impl ReplicaManager {
             state.last_fetched_epoch = epoch;
         }
         self.do_chores(id, env);
+        if cut {
+            // The recovery point may have gone back with it (`LogManager.truncateTo`).
+            self.checkpoint_recovery_points(env);
+        }
     }
 
     /// `fetchOffsetAndTruncate`: the leader's log end, after OFFSET_OUT_OF_RANGE.
@@ -539,6 +546,7 @@ impl ReplicaManager {
                         high_watermark,
                     });
                     self.do_chores(id, env);
+                    self.checkpoint_recovery_points(env);
                 }
                 let partition = &self.replicas[id].partition;
                 let next = partition.log.log_end_offset().max(leader_start);

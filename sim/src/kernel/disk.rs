@@ -9,7 +9,8 @@
 //!
 //! A truncation holds at once, on the device too. File systems with one ordered journal (ext4, XFS)
 //! commit it with the next sync of any file, and Kafka syncs a checkpoint right behind each truncation;
-//! cut bytes that came back under such a checkpoint would be a state that no disk of theirs shows.
+//! cut bytes that came back under such a checkpoint would be a state that no disk of theirs shows. Names
+//! that changed before the truncation are durable with it, for the same reason.
 //!
 //! A power loss keeps what was synced and, if asked to, a drawn part of the rest: nothing, all, a
 //! prefix, any subset of 4 KiB pages, or pages torn at 512-byte sectors. A file then ends behind its
@@ -298,6 +299,10 @@ impl SimDisk {
             }
         }
         inode.content.truncate(len);
+        // The journal is ordered: names that changed before are durable with it.
+        for (_, change) in self.journal.drain(..) {
+            change.apply(&mut self.durable_names);
+        }
     }
 
     fn begin_sync(
@@ -391,7 +396,7 @@ impl SimDisk {
 
     /// A process is gone. Its cached bytes stay; of the syncs that it waited for, each may have
     /// reached the device (then it completes unheard) or not.
-    pub(super) fn process_died(&mut self, node: u32) {
+    pub fn process_died(&mut self, node: u32) {
         let rng = &mut self.rng;
         self.pending.retain_mut(|sync| {
             if sync.owner.is_some_and(|(owner, _)| owner.node == node) {

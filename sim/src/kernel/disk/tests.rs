@@ -366,24 +366,29 @@ impl Model {
         file
     }
 
+    /// Those of the first changes become durable that lie in such directories.
+    fn commit(&mut self, upto: usize, covers: impl Fn(&[String]) -> bool) {
+        for (dirs, removes, add) in &mut self.changes[..upto] {
+            if covers(dirs) {
+                dirs.clear();
+                for (path, file) in removes.drain(..) {
+                    if self.durable.get(&path) == Some(&file) {
+                        self.durable.remove(&path);
+                    }
+                }
+                if let Some((path, file)) = add.take() {
+                    self.durable.insert(path, file);
+                }
+            }
+        }
+    }
+
     fn complete(&mut self, id: u64) {
         let at = self.syncs.iter().position(|(sync, _)| *sync == id).unwrap();
         match self.syncs.remove(at).1 {
             ModelSync::File(file, snapshot) => self.files[file].1 = snapshot,
             ModelSync::Dir(dir, upto) => {
-                for (dirs, removes, add) in &mut self.changes[..upto] {
-                    if dirs.contains(&dir) {
-                        dirs.clear();
-                        for (path, file) in removes.drain(..) {
-                            if self.durable.get(&path) == Some(&file) {
-                                self.durable.remove(&path);
-                            }
-                        }
-                        if let Some((path, file)) = add.take() {
-                            self.durable.insert(path, file);
-                        }
-                    }
-                }
+                self.commit(upto, |dirs| dirs.contains(&dir));
             }
         }
     }
@@ -428,6 +433,9 @@ fn apply(f: &mut Fixture, model: &mut Model, op: Op, fill: u8) {
         Op::Truncate(p, n) => {
             f.truncate(PATHS[p], u64::from(n));
             let file = model.open(PATHS[p]);
+            if usize::from(n) < model.files[file].0.len() {
+                model.commit(model.changes.len(), |_| true);
+            }
             model.files[file].0.truncate(usize::from(n));
             model.files[file].1.truncate(usize::from(n));
             for (_, sync) in &mut model.syncs {
