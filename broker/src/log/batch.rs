@@ -40,6 +40,7 @@ const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME_FLAG: i16 = 0x08;
 pub(super) const TRANSACTIONAL_FLAG: i16 = 0x10;
 pub(super) const CONTROL_FLAG: i16 = 0x20;
+const DELETE_HORIZON_FLAG: i16 = 0x40;
 
 /// What is wrong with a batch's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -201,6 +202,19 @@ impl BatchHeader {
     /// Whether it holds markers instead of data.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL_FLAG != 0
+    }
+
+    /// When its tombstones, or its marker, may go (KIP-534): milliseconds of the wall clock. It stands
+    /// in the place of the base timestamp.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON_FLAG != 0).then_some(self.base_timestamp)
+    }
+
+    pub(super) fn set_delete_horizon(&mut self, has: bool) {
+        self.attributes &= !DELETE_HORIZON_FLAG;
+        if has {
+            self.attributes |= DELETE_HORIZON_FLAG;
+        }
     }
 
     /// The checksum that stands in an encoded batch.

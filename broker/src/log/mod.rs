@@ -11,6 +11,7 @@
 //! - `segment`, `roll` one segment, and when the next one begins
 //! - [`retention`] what a log forgets from its front
 //! - [`recovery`] loading after a clean and after an unclean end
+//! - [`cleaner`] compaction
 //! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
 //! - [`codec`] compressed batches: gzip, snappy, lz4, zstd
 //! - [`control`] control records: the markers that end transactions
@@ -31,6 +32,7 @@ pub mod append;
 pub mod batch;
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod cleaner;
 pub mod codec;
 pub mod control;
 pub mod epoch;

@@ -266,6 +266,49 @@ impl Iterator for Records {
     }
 }
 
+/// Writes records of another batch anew, in a header that is that batch's but for what the caller
+/// changed (cleaning).
+pub(super) struct RecordWriter {
+    bytes: Vec<u8>,
+}
+
+impl RecordWriter {
+    pub(super) fn new() -> RecordWriter {
+        RecordWriter {
+            bytes: vec![0; HEADER_BYTES],
+        }
+    }
+
+    pub(super) fn put(&mut self, record: &Record, timestamp_delta: i64, offset_delta: i64) {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let count = i64::from(record.header_count);
+        let body = 1
+            + varint_size(timestamp_delta)
+            + varint_size(offset_delta)
+            + bytes_size(key)
+            + bytes_size(value)
+            + varint_size(count)
+            + record.headers.len();
+        let out = &mut self.bytes;
+        put_varint(out, body as i64);
+        out.push(0);
+        put_varint(out, timestamp_delta);
+        put_varint(out, offset_delta);
+        put_bytes(out, key);
+        put_bytes(out, value);
+        put_varint(out, count);
+        out.extend_from_slice(&record.headers);
+    }
+
+    /// The uncompressed batch with that header, of its length and with its checksum.
+    pub(super) fn finish(mut self, mut header: BatchHeader) -> Bytes {
+        header.batch_length = (self.bytes.len() - LOG_OVERHEAD) as i32;
+        header.write(&mut self.bytes);
+        rewrite_crc(&mut self.bytes);
+        self.bytes.into()
+    }
+}
+
 /// Encodes one uncompressed batch as a producer does (`MemoryRecordsBuilder`): base offset 0, no
 /// leader epoch, CreateTime.
 #[derive(Debug, Clone)]

@@ -133,6 +133,7 @@ fn open_segments(
     now_ms: i64,
     disk: &mut dyn Disk,
 ) -> Result<Vec<Segment>, DiskError> {
+    crate::log::cleaner::swap::complete(dir, disk)?;
     let prefix = format!("{dir}/");
     let (mut base_offsets, mut indexes) = (Vec::new(), Vec::new());
     for path in disk.list(&prefix) {

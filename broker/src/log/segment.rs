@@ -268,6 +268,11 @@ impl Segment {
         self.indexes.max_timestamp().timestamp
     }
 
+    /// Largest timestamp of its first batch (`getFirstBatchTimestamp`), `None` without batches.
+    pub fn first_timestamp(&self) -> Option<i64> {
+        self.first_timestamp
+    }
+
     /// Starts the syncs of `LogSegment.flush`; answers how many.
     pub fn sync(&mut self, disk: &mut dyn Disk, token: SyncToken) -> usize {
         disk.sync(self.file, token);
