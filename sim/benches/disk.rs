@@ -20,6 +20,8 @@ fn machine(log_bytes: usize) -> (SimDisk, Handles) {
         append_and_sync(&mut machine, &format!("other-{number}/log"), &[1; 100]);
     }
     append_and_sync(&mut machine, "t-0/log", &vec![1; log_bytes]);
+    // The log has been moved to where it has room: that is a cost of bytes.
+    append_and_sync(&mut machine, "t-0/log", b"x");
     machine
 }
 

@@ -7,23 +7,26 @@
 //! 1. a record that no leader ever appended (possible under acks=0 only): where its request was last
 //!    seen: refused (P20, P03, P02), waiting at a broker that died (P19), else on its way (P02 behind
 //!    a refusal, P01);
-//! 2. a record that the next leader without it had held and that its disk then lost. S01 when the
-//!    partition has one replica and its power or its disk was gone. With its power: R05 when that leader
+//! 2. a record that is still where it was stored, behind a damaged batch of the leader's log, or in it:
+//!    S09;
+//! 3. a record that the next leader without it had held and that its disk then lost: S08 when a recovery
+//!    cut its log at a damaged batch, S12 when the disk had told it that the record was durable. S01 when
+//!    the partition has one replica and its power or its disk was gone. With its power: R05 when that leader
 //!    was the whole ISR while a replica that never lost power still held the record, else S02. With its
 //!    disk, which was replaced: S20 while another replica held the record, else R01. With a sync that
 //!    failed: S10;
-//! 3. a record that was committed (the high watermark had passed it) or promised by acks=all, and
+//! 4. a record that was committed (the high watermark had passed it) or promised by acks=all, and
 //!    passed over by an unclean election: R04 when the old leader lived on, else R03 when the ISR had
 //!    several members, else R02;
-//! 4. a record that was not committed when another leader without it was elected: P05 when an operator
+//! 5. a record that was not committed when another leader without it was elected: P05 when an operator
 //!    had moved the leadership or was shutting its leader down in order, S10 when the old leader had ended
 //!    over its disk, P04 when it had died otherwise, else P06;
-//! 5. a skipped record: C05 or C02 when an exception ended the application's loop, a commit on its way out
+//! 6. a skipped record: C05 or C02 when an exception ended the application's loop, a commit on its way out
 //!    passed the record and the next start went on behind it; C21 or C20 when its handler had thrown before a commit passed it, and the record
 //!    had been handed to a dead-letter topic or not; C04 when it was delivered and a commit had passed it
 //!    before its processing; C12 or C18 when a reset without a committed offset passed it, C14 when a
 //!    reset out of range did, C15 when the log had been cut below the position;
-//! 6. a hidden record: P08 when it was appended while the high watermark stood still to the end.
+//! 7. a hidden record: P08 when it was appended while the high watermark stood still to the end.
 
 mod consumer;
 mod removed;
@@ -31,7 +34,7 @@ mod removed;
 mod tests;
 
 use crate::check::verdict::Broken;
-use crate::event::{Event, EventKind, FaultEvent};
+use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
 use crate::history::{Message, SendOutcome};
 use crate::mechanism::Mechanism;
 use crate::result::LossVerdict;
@@ -71,6 +74,10 @@ impl<'a> Attribution<'a> {
 
     /// The mechanism behind a broken promise; `None` is unexplained.
     pub fn explain(&self, message: &Message, broken: &Broken) -> Option<Mechanism> {
+        if broken.verdict != LossVerdict::Skipped && self.is_behind_damage(message, broken.verdict)
+        {
+            return Some(Mechanism::S09);
+        }
         match broken.verdict {
             LossVerdict::Lost | LossVerdict::LostOnDisk => self.explain_lost(message),
             LossVerdict::Skipped => self.explain_skipped(message, broken.found?),
@@ -111,6 +118,81 @@ impl<'a> Attribution<'a> {
             None => self.explain_never_appended(message, acked_at),
             Some(append) => self.explain_removed(message, *append),
         }
+    }
+
+    /// Whether the log of the last leader still holds the record behind a damaged batch, or in it; or its
+    /// reader has been stuck in front of one to the end.
+    fn is_behind_damage(&self, message: &Message, verdict: LossVerdict) -> bool {
+        let Some(append) = message.appends.last() else {
+            return false;
+        };
+        let damages =
+            |(_, _, fault): (_, _, &FaultEvent)| matches!(fault, FaultEvent::StoredDamaged { .. });
+        if !self.faults().any(damages) {
+            return false;
+        }
+        let id = self.id(message);
+        if let Some((leader, from)) = self.damaged_from(id)
+            && from <= append.offset
+        {
+            return self.holds(id, leader, *append, Nanos::MAX);
+        }
+        verdict == LossVerdict::Hidden && self.is_stuck((self.reader_of)(id.partition))
+    }
+
+    /// Whether a consumer is in front of a damaged batch when the run ends. It is with all of its
+    /// partitions (`FetchCollector.collectFetch` takes the next fetch only once it is through with one),
+    /// and goes on throwing when another broker leads that has the batch whole: what it has fetched
+    /// stays (`CompletedFetch.fetchRecords`, corruptLastRecord).
+    fn is_stuck(&self, reader: NodeId) -> bool {
+        let polled = self.events.iter().filter(|e| e.node == reader);
+        let mut ends = polled.rev().filter_map(|e| match &e.kind {
+            EventKind::Client(ClientEvent::PollFailed(_)) => Some(true),
+            EventKind::Client(ClientEvent::Delivered { .. }) => Some(false),
+            _ => None,
+        });
+        let has_led = |node: NodeId, led: i32| {
+            self.facts().any(|(_, n, fact)| {
+                n == node
+                    && matches!(fact, Fact::BecameLeader { partition, .. }
+                        if partition.topic == self.topic && partition.partition == led)
+            })
+        };
+        ends.next() == Some(true)
+            && self.faults().any(|(_, node, fault)| {
+                matches!(fault, FaultEvent::StoredDamaged { partition, .. }
+                    if (self.reader_of)(*partition) == reader && has_led(node, *partition))
+            })
+    }
+
+    /// The last leader of a partition and the first damaged offset of its log, if there is one.
+    fn damaged_from(&self, id: TopicPartition) -> Option<(NodeId, Offset)> {
+        let leaders = self.facts().filter_map(|(_, node, fact)| match fact {
+            Fact::BecameLeader { partition, .. } if *partition == id => Some(node),
+            _ => None,
+        });
+        let leader = leaders.last()?;
+        // Where the earliest damage begins that was not cut off since.
+        let mut damaged_from: Option<Offset> = None;
+        for event in self.events.iter().filter(|event| event.node == leader) {
+            match &event.kind {
+                EventKind::Fault(FaultEvent::StoredDamaged {
+                    partition, first, ..
+                }) if *partition == id.partition => {
+                    damaged_from = Some(damaged_from.map_or(*first, |from| (*first).min(from)));
+                }
+                EventKind::Fact(Fact::Truncated { partition, to, .. }) if *partition == id => {
+                    damaged_from = damaged_from.filter(|from| from < to);
+                }
+                EventKind::Fact(Fact::LogRecovered {
+                    partition, log_end, ..
+                }) if *partition == id.partition && self.is_of_topic(event) => {
+                    damaged_from = damaged_from.filter(|from| from < log_end);
+                }
+                _ => {}
+            }
+        }
+        damaged_from.map(|from| (leader, from))
     }
 
     fn explain_never_appended(&self, message: &Message, acked_at: Nanos) -> Option<Mechanism> {

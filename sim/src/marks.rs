@@ -44,6 +44,8 @@ marks! {
     "orderly-shutdown": "A broker shut down in order and left its clean-shutdown marker.",
     "clean-start": "A broker found its clean-shutdown marker and recovered nothing.",
     "empty-disk-led": "A broker whose disk had been replaced was elected with an empty log.",
+    "batch-damaged": "A stored batch of a log was damaged.",
+    "lying-disk-lost-power": "A machine whose disk lied about syncs lost power.",
     "handler-threw": "An application's handler threw on a record.",
     "send-failed": "A producer was told that a send had failed.",
     "duplicate-processing": "A message was processed twice.",
@@ -65,6 +67,8 @@ pub struct Marks {
     /// Brokers that were stopped, and those whose disk was replaced, since their last start.
     stopped: BTreeSet<NodeId>,
     emptied: BTreeSet<NodeId>,
+    /// Those whose disk lies.
+    lied_to: BTreeSet<NodeId>,
 }
 
 impl Marks {
@@ -113,8 +117,21 @@ impl Marks {
             EventKind::Fault(FaultEvent::DiskDestroyed) => {
                 self.emptied.insert(event.node);
             }
+            EventKind::Fault(FaultEvent::StoredDamaged { .. }) => self.reach("batch-damaged"),
+            EventKind::Fault(FaultEvent::DiskLies) => {
+                self.lied_to.insert(event.node);
+            }
+            EventKind::Fault(FaultEvent::DiskHealed) => {
+                self.lied_to.remove(&event.node);
+            }
             EventKind::Fault(FaultEvent::Started { .. }) => {
                 self.stopped.remove(&event.node);
+            }
+            EventKind::Fault(FaultEvent::PowerLost { .. })
+                if self.lied_to.contains(&event.node) =>
+            {
+                self.reach("lying-disk-lost-power");
+                self.reach("power-loss-of-unsynced-bytes");
             }
             EventKind::Client(ClientEvent::ProcessingFailed { .. }) => self.reach("handler-threw"),
             EventKind::Fault(FaultEvent::PowerLost { unsynced_bytes, .. })

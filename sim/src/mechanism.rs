@@ -30,7 +30,10 @@ pub enum Mechanism {
     R05,
     S01,
     S02,
+    S08,
+    S09,
     S10,
+    S12,
     S20,
     C02,
     C04,
@@ -53,7 +56,7 @@ struct Entry(
 );
 
 /// Id, name, sentence and source of every mechanism, in the order of the enum.
-const CATALOGUE: [Entry; 28] = [
+const CATALOGUE: [Entry; 31] = [
     Entry(
         Mechanism::P01,
         "P01",
@@ -174,11 +177,32 @@ const CATALOGUE: [Entry; 28] = [
         "UnifiedLog flush policy, log.flush.interval.messages; KIP-966 motivation",
     ),
     Entry(
+        Mechanism::S08,
+        "S08",
+        "recovery cut the log at a damaged batch",
+        "a stored batch was damaged, and the recovery after a crash cut the log there, with every record behind it, on the replica that led on",
+        "LogSegment.recover: the CRC of every batch from the recovery point on",
+    ),
+    Entry(
+        Mechanism::S09,
+        "S09",
+        "behind a damaged batch",
+        "a stored batch of the leader's log was damaged: the leader serves it as it is, and every consumer finds its checksum wrong and stays in front of it with all its partitions, whatever the other replicas hold",
+        "CompletedFetch.maybeEnsureValid (check.crcs), FetchCollector.collectFetch; nothing in Kafka reads a stored batch again by itself",
+    ),
+    Entry(
         Mechanism::S10,
         "S10",
         "the leader's disk failed it",
         "the leader's disk failed a write or a sync and the leader ended over it: another replica was elected before it had copied the record, or the failed sync had dropped the record and no other replica ever had it",
         "LogDirFailureChannel; ReplicaManager.handleLogDirFailure halts with the last log directory",
+    ),
+    Entry(
+        Mechanism::S12,
+        "S12",
+        "the disk had lied about a sync",
+        "the disk of the replica that led on had told it that the record was durable, and had not kept it when the power went; no other replica had kept it either, or it truncated to that leader",
+        "FileRecords.flush trusts FileChannel.force: a write cache that power does not outlast is hardware",
     ),
     Entry(
         Mechanism::S20,

@@ -220,6 +220,8 @@ fn acks_all_keeps_its_promise_under_all_but_lost_power_of_a_last_member() {
             Family::RollingPowerLoss
                 | Family::ClusterPowerLoss
                 | Family::MixedRestart
+                | Family::BitRot
+                | Family::LyingDisk
                 | Family::ShrunkIsrPowerLoss
                 | Family::ShrunkIsrDiskDestroyed
                 | Family::LastIsrPowerLoss
@@ -270,6 +272,47 @@ fn flushing_every_message_keeps_what_a_power_loss_would_take_and_no_replaced_dis
         8,
         &[Mechanism::S20],
     );
+}
+
+#[test]
+fn a_lying_disk_takes_what_every_replica_was_told_is_durable() {
+    use Mechanism::*;
+    let behind = Setup {
+        processing_us: 120_000,
+        ..SOUND
+    };
+    let flushing = |flush_messages| Setup {
+        flush_messages,
+        ..behind
+    };
+    assert_loses(Family::LyingDisk, flushing("1"), 12, &[S12]);
+    assert_loses(Family::LyingDisk, flushing("10"), 12, &[S02, S12]);
+    assert_loses(Family::LyingDisk, behind, 12, &[S02]);
+    let single = Setup {
+        replicas: 1,
+        min_isr: "1",
+        ..flushing("1")
+    };
+    assert_loses(Family::LyingDisk, single, 12, &[S12]);
+}
+
+#[test]
+fn a_damaged_batch_of_the_leader_hides_what_is_behind_it_whatever_the_setting() {
+    let settings = ["1", "10", "9223372036854775807"].map(|flush_messages| Setup {
+        flush_messages,
+        processing_us: 120_000,
+        ..SOUND
+    });
+    for safe in settings {
+        let single = Setup {
+            replicas: 1,
+            min_isr: "1",
+            ..safe
+        };
+        for setup in [safe, single] {
+            assert_loses(Family::BitRot, setup, 16, &[Mechanism::S09]);
+        }
+    }
 }
 
 #[test]
@@ -334,7 +377,9 @@ fn whatever_random_loses_has_a_name_and_acks_all_none_of_a_producer() {
         ..SOUND
     };
     let all = mechanisms(Family::Random, &runs(Family::Random, unclean, 60));
-    let of_the_cluster = BTreeSet::from([R01, R02, R03, R04, R05, S02, S10, S20, C14, C15, C18]);
+    let of_the_cluster = BTreeSet::from([
+        R01, R02, R03, R04, R05, S02, S08, S09, S10, S12, S20, C14, C15, C18,
+    ]);
     assert!(all.is_subset(&of_the_cluster), "{all:?}");
     assert!(all.contains(&R02) && all.contains(&S02), "{all:?}");
     for acks in ["0", "1"] {
@@ -380,6 +425,8 @@ fn the_families_reach_their_marks() {
         (Family::DiskError, &["log-directory-failed"]),
         (Family::RollingRestart, &["orderly-shutdown", "clean-start"]),
         (Family::ShrunkIsrDiskDestroyed, &["empty-disk-led"]),
+        (Family::BitRot, &["batch-damaged"]),
+        (Family::LyingDisk, &["lying-disk-lost-power"]),
         (Family::ProcessingException, &["handler-threw"]),
     ] {
         let runs = runs(family, weak, 20);

@@ -37,6 +37,7 @@ fn left(config: &CellConfig, family: Family) -> Left {
         | Family::RollingPowerLoss
         | Family::MixedRestart
         | Family::ClusterPowerLoss
+        | Family::LyingDisk
         | Family::LastIsrCrash
         | Family::LastIsrPowerLoss => Left::NoLeader,
         // The ISR's one member is away. Unclean elections do not wait for it.
@@ -72,6 +73,8 @@ pub(super) fn reads_stop(config: &CellConfig, family: Family) -> bool {
     match (left(config, family), family) {
         // Without a committed offset the consumer throws (`NoOffsetForPartitionException`).
         (_, Family::LateStart) => config.auto_offset_reset == AutoOffsetReset::None,
+        // Nobody reads past a damaged batch of the leader's, for as long as it leads.
+        (_, Family::BitRot) => true,
         (Left::All, _) => false,
         // What acks=all acknowledged before is below the high watermark and stays readable while the
         // leader stays; what acks=0 and 1 acknowledge now is not.

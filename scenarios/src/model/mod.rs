@@ -5,7 +5,7 @@
 //! that happened) and nothing else. It never sees what a run lost.
 //!
 //! Modelled: eligible leader replicas off (`eligible.leader.replicas.version=0`), one dedicated
-//! controller that no fault hits, honest syncs, records that retention does not touch, consumers
+//! controller that no fault hits, syncs that are honest (but under `lying-disk`), records that retention does not touch, consumers
 //! that take their partitions by `assign` and go on after a failed commit, and an application that,
 //! where `auto.offset.reset=none`, commits its first position before the producers start (outside
 //! `late-start`).
@@ -113,7 +113,7 @@ fn takes_readable_records(mechanism: Mechanism) -> bool {
     use Mechanism::*;
     matches!(
         mechanism,
-        S01 | S02 | S10 | S20 | R01 | R02 | R03 | R04 | R05
+        S01 | S02 | S08 | S10 | S12 | S20 | R01 | R02 | R03 | R04 | R05
     )
 }
 
@@ -178,11 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn the_safe_configuration_loses_only_with_the_disk_of_a_sole_isr_member() {
+    fn the_safe_configuration_loses_only_with_the_disk_of_a_sole_isr_member_and_disks_that_lie_or_rot()
+     {
         for family in Family::ALL {
             let expectation = expect(&safe(), family);
             let lost: &[Mechanism] = match family {
                 Family::ShrunkIsrDiskDestroyed => &[Mechanism::S20],
+                Family::BitRot => &[Mechanism::S09],
+                Family::LyingDisk => &[Mechanism::S12],
                 _ => &[],
             };
             assert_eq!(expectation.mechanisms, lost, "{family}");
@@ -219,6 +222,37 @@ mod tests {
             [Mechanism::R05, Mechanism::S02],
             "what it had taken alone too"
         );
+    }
+
+    #[test]
+    fn no_setting_survives_disks_that_lie_or_rot() {
+        for acks in [Acks::None, Acks::Leader, Acks::All] {
+            for (replication_factor, effective_min_isr) in [(1, 1), (3, 1), (3, 2), (3, 3)] {
+                for unclean in [false, true] {
+                    let flushed = CellConfig {
+                        acks,
+                        replication_factor,
+                        effective_min_isr,
+                        unclean,
+                        ..safe()
+                    };
+                    let lying = expect(&flushed, Family::LyingDisk);
+                    assert!(lying.mechanisms.contains(&Mechanism::S12), "{flushed:?}");
+                    assert!(lying.writes_stop && lying.reads_stop);
+                    let cached = CellConfig {
+                        flush: Flush::Os,
+                        ..flushed
+                    };
+                    let honest = expect(&cached, Family::ClusterPowerLoss);
+                    let lying = expect(&cached, Family::LyingDisk);
+                    assert_eq!(lying.mechanisms, honest.mechanisms, "{cached:?}");
+                    assert!(lying.beside.contains(&Mechanism::S12));
+                    let rot = expect(&cached, Family::BitRot);
+                    assert_eq!(rot.mechanisms, [Mechanism::S09]);
+                    assert!(rot.reads_stop && !rot.writes_stop);
+                }
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub fn expect_run(config: &CellConfig, struck: &[StruckFault], plan: &FaultPlan)
     let mut allowed = BTreeSet::new();
     uncommitted(config, &seen, &mut allowed);
     storage(config, &seen, &mut allowed);
+    damage(&seen, &mut allowed);
     unclean(config, &seen, &mut allowed);
     consumers(config, &seen, &mut allowed);
     if allowed.iter().any(|m| takes_readable_records(*m)) {
@@ -45,6 +46,10 @@ struct Seen {
     halted: BTreeSet<u32>,
     /// A sync failed, and dropped the pages that it should have kept.
     dropped_pages: BTreeSet<u32>,
+    /// Its disk lied about syncs.
+    lied_to: BTreeSet<u32>,
+    /// A batch on its disk was damaged.
+    damaged: BTreeSet<u32>,
     /// Given up by the controller while the process lived on: cut from it, or stopped.
     given_up: BTreeSet<u32>,
     shut_down: BTreeSet<u32>,
@@ -97,6 +102,7 @@ impl Seen {
             What::MoveLeader | What::GiveLeadership => self.moved = true,
             What::StartConsumers => self.started_late = true,
             What::SlowLinks { .. } | What::HoldIsrProposals => {}
+            What::LieAboutSyncs => self.lied_to.extend(brokers),
             // A leader that does not know yet that it is none.
             What::LateMetadata { .. } => self.given_up.extend(brokers),
             What::SlowCopies { .. } => self.behind.extend(brokers),
@@ -123,6 +129,11 @@ impl Seen {
                 vec![&mut self.alone, &mut self.behind]
             }
             What::CutFromCluster { .. } => vec![&mut self.given_up, &mut self.alone],
+            // What is damaged before it is copied is never copied: its followers fall behind
+            // (`AbstractFetcherThread.processFetchRequest` tries again and again).
+            What::FlipBits { .. } | What::MisdirectWrite { .. } => {
+                vec![&mut self.damaged, &mut self.alone]
+            }
             // `Replica.isCaughtUp` compares wall clock times.
             What::ClockJump { .. } | What::ClockDrift { .. } => vec![&mut self.alone],
             other => panic!("{other:?} takes no broker away"),
@@ -130,6 +141,11 @@ impl Seen {
         for set in sets {
             set.extend(brokers);
         }
+    }
+
+    /// Whether a machine lost power whose disk had lied about syncs.
+    fn was_lied_to(&self) -> bool {
+        !self.lied_to.is_disjoint(&self.powerless)
     }
 
     /// Brokers that died with their leaderships.
@@ -218,7 +234,10 @@ fn storage(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) 
     let alone_is_enough = |brokers: &BTreeSet<u32>| {
         !brokers.is_empty() && (!config.is_replicated() || seen.was_last_standing(config, brokers))
     };
-    if cached && alone_is_enough(&seen.powerless) {
+    if seen.was_lied_to() && alone_is_enough(&seen.powerless) {
+        allowed.insert(S12);
+    }
+    if (cached || seen.was_lied_to()) && alone_is_enough(&seen.powerless) {
         allowed.extend(match config.is_replicated() {
             true => vec![R05, S02],
             false => vec![S01],
@@ -238,6 +257,19 @@ fn storage(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) 
     }
 }
 
+/// A damaged batch is served to consumers as it is; where its broker's process ended, recovery cuts the
+/// log there.
+fn damage(seen: &Seen, allowed: &mut BTreeSet<Mechanism>) {
+    if seen.damaged.is_empty() {
+        return;
+    }
+    allowed.insert(Mechanism::S09);
+    let ended = [&seen.killed, &seen.powerless, &seen.halted, &seen.shut_down];
+    if ended.iter().any(|set| !set.is_disjoint(&seen.damaged)) {
+        allowed.insert(Mechanism::S08);
+    }
+}
+
 /// `unclean.leader.election.enable=true`: a replica outside the ISR is elected while no member of
 /// the ISR is unfenced. One outage puts a replica outside, another takes the members away.
 fn unclean(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) {
@@ -250,7 +282,9 @@ fn unclean(config: &CellConfig, seen: &Seen, allowed: &mut BTreeSet<Mechanism>) 
     let everywhere = config.acks == Acks::All
         && config.effective_min_isr >= i32::from(config.replication_factor);
     let cache_kept = seen.powerless.is_empty() && seen.dropped_pages.is_empty();
-    let kept = seen.destroyed.is_empty() && (cache_kept || config.flush.is_every());
+    let flushed = config.flush.is_every() && !seen.was_lied_to();
+    let whole = seen.destroyed.is_empty() && seen.damaged.is_empty();
+    let kept = whole && (cache_kept || flushed);
     if !(everywhere && kept) {
         allowed.extend([R02, R03, R04]);
     }
@@ -301,7 +335,7 @@ mod tests {
     use super::super::tests::safe;
     use super::*;
     use crate::model::Flush;
-    use everyack_sim::fault::{Direction, Errno, Fault, Unsynced, When};
+    use everyack_sim::fault::{Direction, Errno, Fault, LogPart, Unsynced, When};
 
     const POWER: What = What::PowerLoss {
         unsynced: Unsynced::Gone,
@@ -505,6 +539,42 @@ mod tests {
         };
         assert!(run(&one, &write).contains(&Mechanism::S10));
         assert_eq!(run(&safe(), &sync), [], "the others have it");
+    }
+
+    #[test]
+    fn a_lie_costs_what_was_flushed_once_the_power_of_the_last_member_goes() {
+        let lie = (What::LieAboutSyncs, Whom::AllBrokers, [1, 2, 3].as_slice());
+        assert_eq!(run(&safe(), &[lie]), []);
+        assert_eq!(run(&safe(), &[lie, (POWER, LEADER, &[1])]), []);
+        assert_eq!(
+            run(&safe(), &[lie, (POWER, Whom::AllBrokers, &[1, 2, 3])]),
+            [
+                Mechanism::R05,
+                Mechanism::S02,
+                Mechanism::S12,
+                Mechanism::C15
+            ]
+        );
+        let elsewhere = (What::LieAboutSyncs, LEADER, [3].as_slice());
+        let cut = (CUT, LEADER, [1].as_slice());
+        assert_eq!(run(&safe(), &[elsewhere, cut, (POWER, LEADER, &[1])]), []);
+    }
+
+    #[test]
+    fn a_damaged_batch_hides_and_with_its_broker_s_end_loses() {
+        let flip = What::FlipBits {
+            part: LogPart::All,
+            permille: 0,
+            bit_permille: 0,
+        };
+        let flip = (flip, LEADER, [1].as_slice());
+        assert_eq!(run(&safe(), &[flip]), [Mechanism::S09]);
+        let crash = |broker: &'static [u32]| (What::Crash, LEADER, broker);
+        assert_eq!(run(&safe(), &[flip, crash(&[2])]), [Mechanism::S09]);
+        assert_eq!(
+            run(&safe(), &[flip, crash(&[1])]),
+            [Mechanism::S08, Mechanism::S09, Mechanism::C15]
+        );
     }
 
     #[test]

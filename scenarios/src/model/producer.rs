@@ -36,6 +36,7 @@ fn another_leads(config: &CellConfig, family: Family, ways: &mut Ways) {
         | Family::MixedRestart
         | Family::ClusterPowerLoss
         | Family::ZonePowerLoss
+        | Family::LyingDisk
         | Family::DiskDestroyed => {
             ways.by(&[P04]);
             ways.beside(moved_back);
@@ -112,6 +113,7 @@ fn nobody_answers(config: &CellConfig, family: Family, ways: &mut Ways) {
         | Family::MixedRestart
         | Family::ClusterPowerLoss
         | Family::ZonePowerLoss
+        | Family::LyingDisk
         | Family::DiskDestroyed
         | Family::ShrunkIsrCrash
         | Family::ShrunkIsrPowerLoss

@@ -49,8 +49,10 @@ pub(super) fn ways(config: &CellConfig, family: Family, ways: &mut Ways) {
             }
         }
         // All at once, with a full ISR: the last member of the ISR is not always the first to be back.
-        Family::ClusterPowerLoss => all_at_once(config, ways),
-        Family::ZonePowerLoss if config.replication_factor <= 2 => all_at_once(config, ways),
+        Family::ClusterPowerLoss | Family::LyingDisk => all_at_once(config, family, ways),
+        Family::ZonePowerLoss if config.replication_factor <= 2 => {
+            all_at_once(config, family, ways);
+        }
         _ => {}
     }
 }
@@ -69,9 +71,10 @@ fn passed_over(config: &CellConfig) -> Vec<Mechanism> {
     ways
 }
 
-fn all_at_once(config: &CellConfig, ways: &mut Ways) {
+fn all_at_once(config: &CellConfig, family: Family, ways: &mut Ways) {
     let acknowledged_early = config.acks != Acks::All;
-    if config.is_replicated() && (!config.flush.is_every() || acknowledged_early) {
+    let kept = config.flush.is_every() && family != Family::LyingDisk;
+    if config.is_replicated() && (!kept || acknowledged_early) {
         ways.beside(&[R02, R03]);
     }
 }

@@ -7,6 +7,12 @@ use everyack_sim::fault::Family;
 use everyack_sim::mechanism::Mechanism::*;
 
 pub(super) fn ways(config: &CellConfig, family: Family, ways: &mut Ways) {
+    // Whatever is replicated and flushed: the leader serves a stored batch as its disk has it
+    // (`FileRecords` goes to the socket unread), consumers find its checksum wrong and stay in front of
+    // it (`CompletedFetch.maybeEnsureValid`), and nothing in Kafka compares it with another replica's.
+    if family == Family::BitRot {
+        ways.by(&[S09]);
+    }
     if config.is_replicated() {
         replicated(config, family, ways);
     } else {
@@ -34,6 +40,17 @@ fn single(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         // Flushed or not.
         Family::DiskDestroyed | Family::ShrunkIsrDiskDestroyed => ways.by(&[S01]),
+        // No flush helps where the disk lies about it: whatever it was told is durable goes with the power.
+        Family::LyingDisk if cached => {
+            ways.by(&[S01]);
+            ways.beside(&[S12]);
+        }
+        Family::LyingDisk => {
+            ways.by(&[S12]);
+            if config.acks == Acks::None {
+                ways.beside(&[S01]);
+            }
+        }
         // A sync that fails, be it the one of an orderly shutdown, drops the pages that it should have
         // kept, and the broker halts over it
         // (`LogDirFailureChannel`): what it had acknowledged since the sync before is not there when
@@ -64,6 +81,15 @@ fn replicated(config: &CellConfig, family: Family, ways: &mut Ways) {
         Family::ClusterPowerLoss | Family::RollingPowerLoss if cached => {
             ways.by(&[S02]);
             ways.beside(&[R05]);
+        }
+        // The same, and what was flushed goes too: `FileChannel.force` has said that it was done.
+        Family::LyingDisk if cached => {
+            ways.by(&[S02]);
+            ways.beside(&[R05, S12]);
+        }
+        Family::LyingDisk => {
+            ways.by(&[S12]);
+            early(ways);
         }
         Family::ZonePowerLoss if config.replication_factor <= 2 && cached => ways.by(&[S02]),
         Family::ClusterPowerLoss | Family::RollingPowerLoss => early(ways),

@@ -87,6 +87,12 @@ fn scripted(script: &Script<'_>, mechanism: Mechanism) -> Vec<FaultPlan> {
                 script.outage(Trigger::AckedUnsynced, 50_000),
                 script.outage(Trigger::AckedUnsynced, 5_000),
             ],
+            // Told and flushed, and the disks had lied.
+            (S12, Family::LyingDisk) => vec![
+                script.outage(script.taken(), 50_000),
+                script.outage(script.taken(), 5_000),
+            ],
+            (S09, Family::BitRot) => script.damages_unread_batches(),
             (C04, Family::ConsumerCrash) => vec![
                 script.consumer_crash(Trigger::CommittedUnprocessed, 1),
                 script.consumer_crash(Trigger::CommittedUnprocessed, 4),

@@ -3,8 +3,8 @@
 use crate::model::{CellConfig, Flush};
 use everyack_broker::config::Acks;
 use everyack_sim::fault::{
-    Direction, DiskOperation, DrawContext, Errno, Family, Fault, FaultPlan, Trigger, Unsynced,
-    What, When, Whom,
+    Direction, DiskOperation, DrawContext, Elsewhere, Errno, Family, Fault, FaultPlan, LogPart,
+    Trigger, Unsynced, What, When, Whom,
 };
 
 /// A record of the middle of the load: commits exist by then, and followers have copied before.
@@ -125,7 +125,7 @@ impl Script<'_> {
         match self.family {
             Family::LeaderCrash => (What::Crash, leader),
             Family::LeaderPowerLoss => (POWER, leader),
-            Family::ClusterPowerLoss => (POWER, Whom::AllBrokers),
+            Family::ClusterPowerLoss | Family::LyingDisk => (POWER, Whom::AllBrokers),
             Family::ZonePowerLoss => (POWER, Whom::LeaderAndFollowerOf(0, 0)),
             Family::LeaderCutFromController => {
                 (What::CutFromController { direction: BOTH }, leader)
@@ -162,7 +162,40 @@ impl Script<'_> {
             nth: self.nth(),
             delay_us,
         };
-        plan(vec![Fault::new(when, what, whom, self.noticed_ms())])
+        let outage = Fault::new(when, what, whom, self.noticed_ms());
+        if self.family != Family::LyingDisk {
+            return plan(vec![outage]);
+        }
+        let lie = Fault::new(When::AtUs(0), What::LieAboutSyncs, Whom::AllBrokers, 1);
+        let until_then = Fault {
+            counted_from: Some(1),
+            ..lie
+        };
+        plan(vec![until_then, outage])
+    }
+
+    /// Damages the last batch of the leader's log, or one shortly before it: with a backlog nobody has
+    /// read it yet.
+    pub(super) fn damages_unread_batches(&self) -> Vec<FaultPlan> {
+        let flips = |permille| What::FlipBits {
+            part: LogPart::All,
+            permille,
+            bit_permille: 500,
+        };
+        let strays = What::MisdirectWrite {
+            sectors: 1,
+            to: Elsewhere::Nowhere,
+        };
+        [flips(1_000), flips(900), strays]
+            .map(|what| {
+                let when = When::After {
+                    event: self.taken(),
+                    nth: self.late_nth(),
+                    delay_us: 5_000,
+                };
+                plan(vec![Fault::new(when, what, Whom::LeaderOf(0), 0)])
+            })
+            .to_vec()
     }
 
     /// One-way delay of a slowed link. What the leader had handed to its socket when its process was

@@ -16,8 +16,12 @@ enum Gone {
     Power,
     /// The disk was replaced.
     Disk,
+    /// A power loss, though the disk had said that it was synced.
+    Lie,
     /// A sync failed and dropped it.
     FailedSync,
+    /// A recovery cut it off at a damaged batch.
+    Damage,
 }
 
 /// A leader that had the record.
@@ -67,6 +71,8 @@ impl<'a> Attribution<'a> {
         let alone = self.replicas[id.partition as usize].len() == 1;
         match self.how_gone(id, new_leader, append, elected_at) {
             Some(Gone::FailedSync) => return Some(Mechanism::S10),
+            Some(Gone::Lie) => return Some(Mechanism::S12),
+            Some(Gone::Damage) => return Some(Mechanism::S08),
             Some(_) if alone => return Some(Mechanism::S01),
             // The promise did not rest on this copy: the replica was outside the ISR. An unclean election
             // of it, while another has the record on its disk, is what lost it.
@@ -101,8 +107,9 @@ impl<'a> Attribution<'a> {
         append: AppendedAt,
         until: Nanos,
     ) -> Option<Gone> {
-        let mut has = false;
-        let mut dropped = false;
+        let (mut has, mut dropped) = (false, false);
+        let mut damaged_from = Offset::MAX;
+        let (mut lies, mut told_durable) = (false, false);
         let mut gone = None;
         let events = self.events.iter().take_while(|e| e.at <= until);
         for event in events.filter(|e| e.node == node) {
@@ -118,9 +125,21 @@ impl<'a> Attribution<'a> {
                     && *leader_epoch >= append.leader_epoch =>
                 {
                     (has, dropped, gone) = (true, false, None);
+                    told_durable = false;
                 }
+                EventKind::Fault(FaultEvent::DiskLies) => lies = true,
+                EventKind::Fault(FaultEvent::DiskHealed) => lies = false,
+                EventKind::Fact(Fact::Flushed { partition, offset }) if *partition == id => {
+                    told_durable |= lies && has && *offset > append.offset;
+                }
+                EventKind::Fault(FaultEvent::StoredDamaged {
+                    partition, first, ..
+                }) if *partition == id.partition => damaged_from = damaged_from.min(*first),
                 EventKind::Fault(FaultEvent::PowerLost { .. }) if has && gone.is_none() => {
-                    gone = Some(Gone::Power);
+                    gone = Some(match told_durable {
+                        true => Gone::Lie,
+                        false => Gone::Power,
+                    });
                 }
                 EventKind::Fault(FaultEvent::DiskDestroyed) if has => gone = Some(Gone::Disk),
                 EventKind::Fault(FaultEvent::DiskFailed {
@@ -134,12 +153,21 @@ impl<'a> Attribution<'a> {
                         (dropped, gone) = (false, None);
                     } else if dropped && gone.is_none() {
                         gone = Some(Gone::FailedSync);
+                    } else if has && damaged_from <= append.offset && gone.is_none() {
+                        gone = Some(Gone::Damage);
+                    }
+                    if *log_end <= damaged_from {
+                        damaged_from = Offset::MAX;
                     }
                 }
                 EventKind::Fact(Fact::Truncated { partition, to, .. })
                     if *partition == id && *to <= append.offset =>
                 {
                     (has, dropped, gone) = (false, false, None);
+                    told_durable = false;
+                    if *to <= damaged_from {
+                        damaged_from = Offset::MAX;
+                    }
                 }
                 _ => {}
             }
@@ -148,7 +176,7 @@ impl<'a> Attribution<'a> {
     }
 
     /// `LogRecovered` carries a name, not an id; internal topics begin with two underscores.
-    fn is_of_topic(&self, event: &Event) -> bool {
+    pub(super) fn is_of_topic(&self, event: &Event) -> bool {
         matches!(&event.kind, EventKind::Fact(Fact::LogRecovered { topic, .. })
             if !topic.starts_with("__"))
     }
@@ -249,7 +277,13 @@ impl<'a> Attribution<'a> {
     }
 
     /// Whether a replica's log held the record at that instant, as far as the facts tell.
-    fn holds(&self, id: TopicPartition, node: NodeId, append: AppendedAt, at: Nanos) -> bool {
+    pub(super) fn holds(
+        &self,
+        id: TopicPartition,
+        node: NodeId,
+        append: AppendedAt,
+        at: Nanos,
+    ) -> bool {
         let mut holds = false;
         for event in self.events.iter().take_while(|e| e.at <= at) {
             if event.node != node {

@@ -1,5 +1,7 @@
 //! Broken histories, told event by event: each mechanism by the smallest one that shows it.
 
+mod disks;
+
 use super::*;
 use crate::check::verdict::Broken;
 use crate::event::{ClientEvent, MessageId};

@@ -12,8 +12,9 @@ use crate::history::{History, Message, SendOutcome};
 use crate::result::{LossVerdict, MessageCounts};
 use bytes::Bytes;
 use everyack_broker::ids::*;
-use everyack_broker::log::{batches, records};
+use everyack_broker::log::{BatchHeader, batches, records};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// A partition as it stands at the end of a run.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +102,7 @@ fn find(missing: &[&Message], partitions: &BTreeMap<i32, FinalPartition>) -> Vec
                 .entry(id.partition)
                 .or_insert_with(|| Index::of(id.partition, partition));
             let found = index.in_leader.get(&id).copied();
+            let found = found.or_else(|| index.damaged_at(message));
             let verdict = match found {
                 Some(at) if partition.position.is_some_and(|p| p > at) => LossVerdict::Skipped,
                 Some(_) => LossVerdict::Hidden,
@@ -123,6 +125,8 @@ fn find(missing: &[&Message], partitions: &BTreeMap<i32, FinalPartition>) -> Vec
 /// Where the messages of a partition are.
 struct Index {
     in_leader: BTreeMap<MessageId, Offset>,
+    /// Offsets of the leader's log whose batches are damaged.
+    damaged: Vec<Range<Offset>>,
     elsewhere: BTreeMap<MessageId, BrokerId>,
 }
 
@@ -130,20 +134,56 @@ impl Index {
     fn of(number: i32, partition: &FinalPartition) -> Index {
         let mut index = Index {
             in_leader: BTreeMap::new(),
+            damaged: Vec::new(),
             elsewhere: BTreeMap::new(),
         };
         for (&broker, log) in &partition.logs {
-            for (id, offset) in messages_in(log, number) {
-                if broker == partition.leader {
-                    // A later copy is a duplicate; the first is what a reader meets.
-                    index.in_leader.entry(id).or_insert(offset);
-                } else {
-                    index.elsewhere.entry(id).or_insert(broker);
-                }
+            if broker == partition.leader {
+                index.read_leader(log, number);
+                continue;
+            }
+            for (id, _) in messages_in(log, number) {
+                index.elsewhere.entry(id).or_insert(broker);
             }
         }
         index
     }
+
+    /// What is behind a damaged batch is in the log all the same: the next one whose checksum is right says
+    /// where it goes on.
+    fn read_leader(&mut self, log: &Bytes, number: i32) {
+        let (mut at, mut next_offset) = (0, 0);
+        while at < log.len() {
+            let Some((from, header)) = next_valid(log, at) else {
+                self.damaged.push(next_offset..Offset::MAX);
+                return;
+            };
+            if from > at {
+                self.damaged.push(next_offset..header.base_offset);
+            }
+            at = from + header.size();
+            next_offset = header.last_offset().saturating_add(1);
+            for (id, offset) in messages_in(&log.slice(from..at), number) {
+                // A later copy is a duplicate; the first is what a reader meets.
+                self.in_leader.entry(id).or_insert(offset);
+            }
+        }
+    }
+
+    /// The offset of a message, where the leader's log has it in a damaged batch.
+    fn damaged_at(&self, message: &Message) -> Option<Offset> {
+        let offset = message.appends.last()?.offset;
+        let is_in = |range: &Range<Offset>| range.contains(&offset);
+        self.damaged.iter().any(is_in).then_some(offset)
+    }
+}
+
+/// The first whole batch from a position on whose checksum is right.
+fn next_valid(log: &Bytes, from: usize) -> Option<(usize, BatchHeader)> {
+    (from..log.len()).find_map(|at| {
+        let header = BatchHeader::next(&log[at..]).ok().flatten()?;
+        header.check_crc(&log[at..]).is_ok().then_some((at, header))
+    })
 }
 
 /// The messages of a partition's log file with their offsets, up to the first batch that is not valid.
@@ -169,6 +209,7 @@ pub fn messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset)> {
 mod tests {
     use super::*;
     use crate::event::ClientEvent;
+    use crate::history::AppendedAt;
     use everyack_broker::log::BatchBuilder;
 
     fn id(sequence: u32) -> MessageId {
@@ -270,6 +311,48 @@ mod tests {
         let (counts, broken) = judge_with(&history, partition(), &[0]);
         assert_eq!((counts.consumed, counts.skipped), (1, 0));
         assert!(broken.is_empty());
+    }
+
+    #[test]
+    fn behind_a_damaged_batch_the_leaders_log_goes_on_and_what_was_in_it_is_hidden() {
+        let log = |damage: &dyn Fn(&mut [u8])| {
+            let mut bytes = log_of(&[0, 1, 2]).to_vec();
+            let third = bytes.len() / 3;
+            damage(&mut bytes[third..2 * third]);
+            Bytes::from(bytes)
+        };
+        let mut history = acked(&[0, 1, 2, 3]);
+        for n in 0..4 {
+            let append = AppendedAt {
+                at: 0,
+                node: NodeId::of_broker(1),
+                leader_epoch: 0,
+                offset: i64::from(n),
+            };
+            history.appended(id(n), append);
+        }
+        let flipped: &dyn Fn(&mut [u8]) = &|bytes| bytes[65] ^= 1;
+        let zeros: &dyn Fn(&mut [u8]) = &|bytes| bytes.fill(0);
+        for damage in [flipped, zeros] {
+            let partition = FinalPartition {
+                leader: 1,
+                high_watermark: 3,
+                logs: BTreeMap::from([(1, log(damage)), (2, log_of(&[0, 1, 2]))]),
+                position: Some(1),
+            };
+            let (_, broken) = judge_with(&history, partition, &[]);
+            let verdicts: Vec<_> = broken.iter().map(|b| (b.found, b.verdict)).collect();
+            use LossVerdict::{Hidden, Lost, Skipped};
+            assert_eq!(
+                verdicts,
+                [
+                    (Some(0), Skipped),
+                    (Some(1), Hidden),
+                    (Some(2), Hidden),
+                    (None, Lost)
+                ]
+            );
+        }
     }
 
     #[test]

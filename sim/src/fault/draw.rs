@@ -259,6 +259,14 @@ impl Drawing<'_> {
             }
             Family::DiskError => (self.disk_error(), leader),
             Family::DiskDestroyed => (What::DestroyDisk, leader),
+            Family::BitRot => {
+                let at_leader = self.context.replication_factor == 1 || self.stream.chance(3, 4);
+                let whom = match at_leader {
+                    true => leader,
+                    false => Whom::FollowerOf(partition, self.any_follower()),
+                };
+                (self.damage(), whom)
+            }
             Family::ClockJump => {
                 let n = self
                     .stream
@@ -290,6 +298,7 @@ impl Drawing<'_> {
             | Family::RollingPowerLoss
             | Family::MixedRestart
             | Family::RollingRestart
+            | Family::LyingDisk
             | Family::ShrunkIsrCrash
             | Family::ShrunkIsrPowerLoss
             | Family::ShrunkIsrDiskDestroyed
@@ -297,7 +306,11 @@ impl Drawing<'_> {
             | Family::LastIsrPowerLoss => panic!("{family} is not one fault"),
         };
         let for_ms = match what {
-            What::ResetConnections | What::MoveLeader | What::StartConsumers => 0,
+            What::ResetConnections
+            | What::MoveLeader
+            | What::StartConsumers
+            | What::FlipBits { .. }
+            | What::MisdirectWrite { .. } => 0,
             _ => self.outage_ms(family),
         };
         self.faults.push(Fault::new(when, what, whom, for_ms));
@@ -341,6 +354,29 @@ impl Drawing<'_> {
             nth: self.stream.range(1, 4) as u32,
             lasting: self.stream.chance(1, 2),
             errno: Errno::Io,
+        }
+    }
+
+    /// A bit of some batch flips, half of the time of one of the last, which are less likely read
+    /// already; or the last write went elsewhere.
+    fn damage(&mut self) -> What {
+        if self.stream.chance(1, 3) {
+            let permille = self.stream.range(0, 1_000) as u16;
+            let to = match self.stream.chance(2, 3) {
+                true => Elsewhere::SameFile { permille },
+                false => Elsewhere::Nowhere,
+            };
+            let sectors = self.stream.range(1, 8) as u16;
+            return What::MisdirectWrite { sectors, to };
+        }
+        let first = match self.stream.chance(1, 2) {
+            true => 900,
+            false => 0,
+        };
+        What::FlipBits {
+            part: LogPart::All,
+            permille: self.stream.range(first, 1_000) as u16,
+            bit_permille: self.stream.range(0, 1_000) as u16,
         }
     }
 

@@ -3,8 +3,8 @@
 //! A variant may be here before its family can be run: [`Family::ALL`] has those that work, and
 //! nothing else is to be reached by name, from a suite, from `check` or by `random`.
 //!
-//! Not here yet: several controllers, two in-sync replicas cut off together, bit rot and lying disks,
-//! reassignment, rebalances and transactions.
+//! Not here yet: several controllers, two in-sync replicas cut off together, reassignment, rebalances and
+//! transactions.
 
 use super::{FaultPlan, What};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,10 @@ pub enum Family {
     DiskError,
     /// The leader's disk is replaced by an empty one.
     DiskDestroyed,
+    /// What one replica has stored is damaged.
+    BitRot,
+    /// All brokers' disks say of syncs that they are done, and keep nothing; then their machines lose power.
+    LyingDisk,
     /// The leader is alone in its ISR, its followers alive, and its process is killed.
     ShrunkIsrCrash,
     /// The leader is alone in its ISR, its followers alive, and its machine loses power.
@@ -83,7 +87,7 @@ pub enum Family {
 
 impl Family {
     /// Every family that can be run, in the order of the command line's list.
-    pub const ALL: [Family; 33] = [
+    pub const ALL: [Family; 35] = [
         Family::None,
         Family::ConnectionLoss,
         Family::LeaderCrash,
@@ -105,6 +109,8 @@ impl Family {
         Family::DiskFull,
         Family::DiskError,
         Family::DiskDestroyed,
+        Family::BitRot,
+        Family::LyingDisk,
         Family::ShrunkIsrCrash,
         Family::ShrunkIsrPowerLoss,
         Family::ShrunkIsrDiskDestroyed,
@@ -143,6 +149,8 @@ impl Family {
             Family::DiskFull => "disk-full",
             Family::DiskError => "disk-error",
             Family::DiskDestroyed => "disk-destroyed",
+            Family::BitRot => "bit-rot",
+            Family::LyingDisk => "lying-disk",
             Family::ShrunkIsrCrash => "shrunk-isr-crash",
             Family::ShrunkIsrPowerLoss => "shrunk-isr-power-loss",
             Family::ShrunkIsrDiskDestroyed => "shrunk-isr-disk-destroyed",
@@ -222,6 +230,12 @@ impl Family {
             Family::DiskDestroyed => {
                 "full ISR: the leader's disk is replaced by an empty one, and its process started again"
             }
+            Family::BitRot => {
+                "a bit of a stored batch flips at one replica, or a write lands elsewhere"
+            }
+            Family::LyingDisk => {
+                "the brokers' disks say of each sync that it is done, and keep nothing; then all brokers' machines lose power at one instant and come back"
+            }
             Family::ShrunkIsrCrash => {
                 "the ISR is the leader alone, its followers alive but cut off from it or lagging: the leader is killed"
             }
@@ -264,7 +278,7 @@ impl Family {
 
     /// One fault hits one thing: what a sound configuration survives. Families that hit several
     /// brokers, or one whose others are already gone, are not; `zombie-leader`, two groups of links,
-    /// counts as one.
+    /// counts as one. No setting survives `bit-rot` and `lying-disk`.
     pub fn is_single_fault(self) -> bool {
         match self {
             Family::ConnectionLoss
@@ -293,6 +307,8 @@ impl Family {
             | Family::ClusterPowerLoss
             | Family::ZonePowerLoss
             | Family::MixedRestart
+            | Family::BitRot
+            | Family::LyingDisk
             | Family::ShrunkIsrCrash
             | Family::ShrunkIsrPowerLoss
             | Family::ShrunkIsrDiskDestroyed
@@ -312,6 +328,7 @@ impl Family {
                 | Family::RollingPowerLoss
                 | Family::MixedRestart
                 | Family::RollingRestart
+                | Family::LyingDisk
                 | Family::ShrunkIsrCrash
                 | Family::ShrunkIsrPowerLoss
                 | Family::ShrunkIsrDiskDestroyed
@@ -327,8 +344,8 @@ impl Family {
         matches!(self, Family::LateMessages | Family::Random)
     }
 
-    /// Whether a fault of a plan only brings about the precondition: what makes messages late always does,
-    /// and in the families that have one, every fault but the plan's last.
+    /// Whether a fault of a plan only brings about the precondition: what makes messages late, and what lies
+    /// about syncs, always does, and in the families that have one, every fault but the plan's last.
     pub fn is_preparation(self, plan: &FaultPlan, fault: usize) -> bool {
         let has_precondition = matches!(
             self,
@@ -344,6 +361,7 @@ impl Family {
                 | What::SlowCopies { .. }
                 | What::LateMetadata { .. }
                 | What::HoldIsrProposals
+                | What::LieAboutSyncs
         ) || (has_precondition && fault + 1 < plan.faults.len())
     }
 
@@ -396,8 +414,10 @@ impl Family {
             | Family::RollingPowerLoss
             | Family::ClusterPowerLoss
             | Family::ZonePowerLoss
+            | Family::LyingDisk
             | Family::ShrunkIsrPowerLoss
             | Family::LastIsrPowerLoss => Exposure::AppendedUnsynced,
+            Family::BitRot => Exposure::StoredUndelivered,
             Family::ConsumerCrash | Family::ProcessingException => Exposure::DeliveredUncommitted,
             Family::LateStart => Exposure::AckedBeforeStart,
             Family::MixedRestart | Family::LateMessages | Family::Random => {
@@ -423,8 +443,10 @@ pub enum Exposure {
     SentUnanswered,
     /// Appended by the leader and not yet on every replica; with one replica [`Self::SentUnanswered`].
     AppendedUnreplicated,
-    /// Not yet synced on every replica.
+    /// Not yet synced on every replica, whatever a disk has said of it.
     AppendedUnsynced,
+    /// In the damaged part of the leader's log, and not yet delivered by a poll.
+    StoredUndelivered,
     /// Delivered by a poll and not yet processed, or processed and not yet committed.
     DeliveredUncommitted,
     /// Acknowledged before the group started.

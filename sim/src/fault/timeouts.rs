@@ -84,7 +84,7 @@ impl Timeouts {
     /// limit (`Partition.maybeShrinkIsr`).
     pub fn noticed_after_ms(&self, family: Family) -> u64 {
         match family {
-            Family::None | Family::LeaderMove | Family::LateStart => 0,
+            Family::None | Family::LeaderMove | Family::LateStart | Family::BitRot => 0,
             Family::ConnectionLoss | Family::LeaderCutFromClients => {
                 self.producer_request_timeout_ms
             }
@@ -102,6 +102,7 @@ impl Timeouts {
             | Family::DiskFull
             | Family::DiskError
             | Family::DiskDestroyed
+            | Family::LyingDisk
             | Family::ShrunkIsrCrash
             | Family::ShrunkIsrPowerLoss
             | Family::ShrunkIsrDiskDestroyed

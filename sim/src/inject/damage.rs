@@ -4,7 +4,8 @@
 //! broker is asked for its recovery point only.
 //!
 //! Not modelled: flipped bits of a batch's base offset and leader epoch, which no checksum covers and
-//! nothing in Kafka would notice.
+//! nothing in Kafka would notice; and of the checksum itself, which is as a flipped bit under it (the
+//! fingerprints by which logs are compared are chained from it).
 
 use super::Injector;
 use crate::cluster::{Cluster, machine_of};
@@ -28,9 +29,10 @@ struct Stored {
     last: Offset,
 }
 
-/// Of a batch, the bytes that may be hit: length, and all from the format on.
+/// Of a batch, the bytes that may be hit: its length, its format, and all that the checksum covers.
 const LENGTH: Range<u64> = 8..12;
 const FORMAT_AT: u64 = 16;
+const ATTRIBUTES_AT: u64 = 21;
 
 impl Injector {
     /// Damages the log of each target; answers whether there was anything to damage.
@@ -150,13 +152,11 @@ fn flip(
         return Vec::new();
     };
     let batch = &within[pick(last as u64, permille) as usize];
-    let length = LENGTH.end - LENGTH.start;
-    let bytes = length + (batch.at.end - batch.at.start - FORMAT_AT);
-    let bit = pick(bytes * 8 - 1, bit_permille);
-    let byte = match bit / 8 {
-        byte if byte < length => LENGTH.start + byte,
-        byte => FORMAT_AT + byte - length,
-    };
+    let mut bytes = LENGTH
+        .chain(FORMAT_AT..FORMAT_AT + 1)
+        .chain(ATTRIBUTES_AT..batch.at.end - batch.at.start);
+    let bit = pick(bytes.clone().count() as u64 * 8 - 1, bit_permille);
+    let byte = bytes.nth(bit as usize / 8).expect("picked among them");
     let mut kernel = world.kernel();
     let at = batch.at.start + byte;
     let flipped = kernel.flip_bits(machine_of(node), &batch.path, at, 1 << (bit % 8));

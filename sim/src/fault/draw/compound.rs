@@ -12,6 +12,7 @@ impl Drawing<'_> {
             | Family::ShrunkIsrPowerLoss
             | Family::ShrunkIsrDiskDestroyed => self.shrunk_isr(family, when),
             Family::LastIsrCrash | Family::LastIsrPowerLoss => self.last_isr(family, when),
+            Family::LyingDisk => self.lying_disk(when),
             Family::LateMessages => self.late_messages(when),
             _ => panic!("{family} is one fault"),
         }
@@ -63,6 +64,21 @@ impl Drawing<'_> {
             }
             self.faults.push(fault);
         }
+    }
+
+    /// The disks lie until the power goes: afterwards there is nothing left that a lie could take.
+    fn lying_disk(&mut self, when: When) {
+        let first = self.faults.len();
+        let lie = Fault::new(When::AtUs(0), What::LieAboutSyncs, Whom::AllBrokers, 1);
+        self.faults.push(Fault {
+            counted_from: Some(first + 1),
+            ..lie
+        });
+        let unsynced = self.unsynced();
+        let for_ms = self.outage_ms(Family::LyingDisk);
+        let power = What::PowerLoss { unsynced };
+        self.faults
+            .push(Fault::new(when, power, Whom::AllBrokers, for_ms));
     }
 
     fn is_replicated(&self) -> bool {

@@ -112,6 +112,41 @@ fn cuts_go_both_ways_and_with_some_seeds_one_way() {
 }
 
 #[test]
+fn bit_rot_damages_one_replica_at_an_instant_mostly_the_leaders() {
+    let plans = plans(Family::BitRot);
+    assert!(
+        plans
+            .iter()
+            .all(|p| p.faults.len() == 1 && p.faults[0].for_ms == 0)
+    );
+    let faults: Vec<&Fault> = plans.iter().map(|p| &p.faults[0]).collect();
+    let count = |test: &dyn Fn(&Fault) -> bool| faults.iter().filter(|f| test(f)).count();
+    let flips = count(&|f| matches!(f.what, What::FlipBits { .. }));
+    let strays = count(&|f| matches!(f.what, What::MisdirectWrite { .. }));
+    assert_eq!(flips + strays, 400);
+    assert!(flips > 200 && strays > 80, "{flips} {strays}");
+    let at_leader = count(&|f| matches!(f.whom, Whom::LeaderOf(_)));
+    let at_follower = count(&|f| matches!(f.whom, Whom::FollowerOf(..)));
+    assert_eq!(at_leader + at_follower, 400);
+    assert!(at_leader > 240 && at_follower > 50);
+}
+
+#[test]
+fn every_disk_lies_from_the_start_until_all_lose_their_power() {
+    for plan in plans(Family::LyingDisk) {
+        let [lie, power] = &plan.faults[..] else {
+            panic!("{plan:?}");
+        };
+        assert_eq!((&lie.when, lie.what), (&When::AtUs(0), What::LieAboutSyncs));
+        assert_eq!(lie.counted_from, Some(1));
+        assert!(matches!(power.what, What::PowerLoss { .. }));
+        assert_eq!((lie.whom, power.whom), (Whom::AllBrokers, Whom::AllBrokers));
+        assert!(Family::LyingDisk.is_preparation(&plan, 0));
+        assert!(!Family::LyingDisk.is_preparation(&plan, 1));
+    }
+}
+
+#[test]
 fn random_reaches_every_family_and_stays_short() {
     let plans = plans(Family::Random);
     let lengths = plans.iter().map(|p| p.faults.len());
@@ -140,6 +175,9 @@ fn random_reaches_every_family_and_stays_short() {
     assert!(has(&|f| matches!(f.what, What::SlowDisk { .. })));
     assert!(has(&|f| matches!(f.what, What::FillDisk { .. })));
     assert!(has(&|f| matches!(f.what, What::FailDisk { .. })));
+    assert!(has(&|f| matches!(f.what, What::FlipBits { .. })));
+    assert!(has(&|f| matches!(f.what, What::MisdirectWrite { .. })));
+    assert!(has(&|f| f.what == What::LieAboutSyncs));
     assert!(has(&|f| matches!(f.what, What::ClockJump { .. })));
     assert!(has(&|f| matches!(f.what, What::ClockDrift { .. })));
     assert!(has(&|f| matches!(f.what, What::FailProcessing { .. })));
