@@ -16,6 +16,7 @@ use crate::config::BrokerConfig;
 use crate::controller::{Change, MetadataImage, MetadataRecord};
 use crate::env::*;
 use crate::fact::Fact;
+use crate::forwarding::{Forwarding, Outcome};
 use crate::group::{OFFSETS_TOPIC, OffsetsCoordinator};
 use crate::ids::*;
 use crate::lifecycle::{Lifecycle, Step};
@@ -88,7 +89,7 @@ pub(crate) struct Run {
     pub(crate) lifecycle: Lifecycle,
     alter_partition: AlterPartitionManager,
     observer: Observer,
-    forwarding: Channel,
+    pub(crate) forwarding: Forwarding,
     pub(crate) accepted: SortedMap<ConnId, Accepted>,
     pub(crate) requests: VecDeque<(Asker, Request)>,
     /// Produces whose flush is done, in the handlers' hands again.
@@ -194,7 +195,10 @@ impl Broker {
                 TimerToken(timer::OBSERVER_CHANNEL),
                 TimerToken(timer::OBSERVER),
             ),
-            forwarding: Channel::new(controller, TimerToken(timer::FORWARDING_CHANNEL)),
+            forwarding: Forwarding::new(Channel::new(
+                controller,
+                TimerToken(timer::FORWARDING_CHANNEL),
+            )),
             config: self.config.clone(),
             accepted: SortedMap::new(),
             requests: VecDeque::new(),
@@ -297,7 +301,8 @@ impl Run {
         } else if self.observer.owns(conn) {
             self.observer.on_closed(env);
         } else if self.forwarding.owns(conn) {
-            self.forwarding.on_closed(env);
+            let outcome = self.forwarding.on_closed(env);
+            self.forwarded(outcome, env);
         } else if let Some(leader) = self.replicas.fetcher_of(conn) {
             self.replicas.fetcher_closed(leader, env);
         }
@@ -324,13 +329,19 @@ impl Run {
             self.isr_answers(correlation, response, env);
         } else if self.observer.owns(conn) {
             self.metadata_arrived(correlation, response, env);
-        } else if self.forwarding.owns(conn) && self.forwarding.on_response(correlation) {
-            let Response::AllocateProducerIds(block) = response else {
-                panic!("AllocateProducerIds answered by {:?}", response.api());
-            };
-            if block.error.is_none() {
+        } else if self.forwarding.owns(conn) {
+            let outcome = self.forwarding.on_response(correlation, response, env);
+            self.forwarded(outcome, env);
+        }
+    }
+
+    fn forwarded(&mut self, outcome: Outcome, env: &mut Env<'_>) {
+        match outcome {
+            Outcome::ProducerIds(block) if block.error.is_none() => {
                 self.producer_ids = (block.first, block.first + i64::from(block.count));
             }
+            Outcome::Answer(asker, response) => self.respond(asker, response, env),
+            Outcome::ProducerIds(_) | Outcome::Nothing => {}
         }
     }
 
@@ -545,7 +556,8 @@ impl Run {
             timer::OBSERVER_CHANNEL => self.observer.on_channel_timer(env),
             timer::OBSERVER => self.observer.fetch(env),
             timer::FORWARDING_CHANNEL => {
-                self.forwarding.on_timer(env);
+                let outcome = self.forwarding.on_timer(env);
+                self.forwarded(outcome, env);
             }
             timer::COMMIT => {
                 let answers = self.offsets.expire(env);
@@ -584,13 +596,11 @@ impl Run {
 
     /// Asks the controller for producer ids, if no such request is under way.
     pub(crate) fn request_producer_ids(&mut self, env: &mut Env<'_>) {
-        if !self.forwarding.is_busy() {
-            let request = AllocateProducerIdsRequest {
-                broker: self.id,
-                broker_epoch: self.lifecycle.epoch(),
-            };
-            self.forwarding
-                .send(Request::AllocateProducerIds(request), 30 * SECONDS, env);
-        }
+        let request = AllocateProducerIdsRequest {
+            broker: self.id,
+            broker_epoch: self.lifecycle.epoch(),
+        };
+        self.forwarding
+            .ask_for_producer_ids(request, 30 * SECONDS, env);
     }
 }

@@ -11,7 +11,7 @@
 //! - [`group`] the coordinator of committed offsets
 //! - [`client`] producer and consumer engines
 //! - [`broker`] one Kafka process; [`lifecycle`] its registration and heartbeats; `requests` its APIs;
-//!   `shutdown` its orderly end
+//!   `forwarding` what the controller does for it; `shutdown` its orderly end
 //! - [`config`] the catalogue of properties
 //! - [`channel`] a broker's outgoing connection
 //! - [`interleavings`] which of Kafka's operations are several inputs, and why
@@ -29,6 +29,7 @@ pub mod controller;
 pub mod disk;
 pub mod env;
 pub mod fact;
+mod forwarding;
 pub mod group;
 #[cfg(feature = "host")]
 pub mod host;

@@ -1,12 +1,14 @@
 //! What a broker does with each API: `KafkaApis`.
 
 use crate::broker::Run;
+use crate::controller::topic_name_error;
 use crate::env::Env;
 use crate::fact::Fact;
 use crate::group::offsets::commit_response;
 use crate::group::{OFFSETS_TOPIC, partition_for};
 use crate::ids::*;
 use crate::replica::purgatory::Asker;
+use crate::time::millis;
 use crate::wire::*;
 
 impl Run {
@@ -24,12 +26,16 @@ impl Run {
                 self.respond(asker, response, env);
             }
             Request::Metadata(request) => {
-                let response = self.metadata(&request);
+                let response = self.metadata(&request, env);
                 self.respond(asker, response, env);
             }
             Request::FindCoordinator(request) => {
-                let response = self.find_coordinator(request);
+                let response = self.find_coordinator(request, env);
                 self.respond(asker, response, env);
+            }
+            Request::CreateTopics(request) => {
+                let timeout = millis(self.config.request_timeout_ms);
+                self.forwarding.create_topics(asker, request, timeout, env);
             }
             Request::OffsetCommit(request) => self.offset_commit(asker, request, env),
             Request::OffsetFetch(request) => {
@@ -115,7 +121,15 @@ impl Run {
     }
 
     /// `KRaftMetadataCache`: a leader that is not alive counts as none.
-    fn metadata(&self, request: &MetadataRequest) -> Response {
+    fn metadata(&mut self, request: &MetadataRequest, env: &mut Env<'_>) -> Response {
+        if request.allow_auto_topic_creation && self.config.auto_create_topics_enable {
+            let asked = request.topics.iter().flatten();
+            let missing = asked.filter(|name| {
+                self.image.topic_id(name).is_none() && topic_name_error(name).is_none()
+            });
+            let missing: Vec<TopicName> = missing.cloned().collect();
+            self.auto_create(&missing, env);
+        }
         let all: Vec<TopicName>;
         let names = match &request.topics {
             Some(names) => names,
@@ -139,7 +153,10 @@ impl Run {
     fn topic_metadata(&self, name: &TopicName) -> TopicMetadata {
         let Some(topic) = self.image.topic_by_name(name) else {
             return TopicMetadata {
-                error: ErrorCode::UnknownTopicOrPartition,
+                error: match topic_name_error(name) {
+                    None => ErrorCode::UnknownTopicOrPartition,
+                    Some(_) => ErrorCode::InvalidTopicException,
+                },
                 name: name.clone(),
                 id: TopicId(0),
                 partitions: Vec::new(),
@@ -168,7 +185,34 @@ impl Run {
         }
     }
 
-    fn find_coordinator(&self, request: FindCoordinatorRequest) -> Response {
+    /// `DefaultAutoTopicCreationManager.creatableTopic`: names that are valid and unknown.
+    fn auto_create(&mut self, names: &[TopicName], env: &mut Env<'_>) {
+        let config = &self.config;
+        let topic = |name: &TopicName| {
+            let (num_partitions, replication_factor) = if &**name == OFFSETS_TOPIC {
+                let partitions = config.offsets_topic_num_partitions;
+                (partitions, config.offsets_topic_replication_factor)
+            } else {
+                (config.num_partitions, config.default_replication_factor)
+            };
+            CreatableTopic {
+                name: name.clone(),
+                num_partitions,
+                replication_factor,
+                assignments: Vec::new(),
+                configs: Vec::new(),
+            }
+        };
+        let topics = names.iter().map(topic).collect();
+        self.forwarding
+            .auto_create(topics, config.request_timeout_ms, env);
+    }
+
+    /// The internal topic comes into being when it is first needed.
+    fn find_coordinator(&mut self, request: FindCoordinatorRequest, env: &mut Env<'_>) -> Response {
+        if self.image.topic_id(OFFSETS_TOPIC).is_none() {
+            self.auto_create(&[OFFSETS_TOPIC.into()], env);
+        }
         let leader = self.image.topic_by_name(OFFSETS_TOPIC).and_then(|topic| {
             let partition = partition_for(&request.group, topic.partitions.len() as i32);
             let leader = topic.partitions.get(&partition)?.leader;
@@ -257,7 +301,8 @@ impl Run {
     }
 }
 
-/// What a broker offers to clients.
+/// What a broker offers to the clients of this crate. A host that speaks to others offers what it can
+/// translate.
 const CLIENT_APIS: [ApiKey; 10] = [
     ApiKey::Produce,
     ApiKey::Fetch,

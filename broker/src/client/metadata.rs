@@ -194,6 +194,8 @@ impl Metadata {
         (
             MetadataRequest {
                 topics: Some(topics),
+                // Topics of a run are there from its start; none may appear by a name mistyped.
+                allow_auto_topic_creation: false,
             },
             self.request_version,
         )

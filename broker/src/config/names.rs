@@ -61,7 +61,6 @@ const BROKER: &[&str] = &[
     "alter.log.dirs.replication.quota.window.num",
     "alter.log.dirs.replication.quota.window.size.seconds",
     "authorizer.class.name",
-    "auto.create.topics.enable",
     "auto.include.jmx.reporter",
     "background.threads",
     "broker.id",

@@ -68,6 +68,7 @@ impl BrokerConfig {
                 .int_ms("log.flush.start.offset.checkpoint.interval.ms")?,
             log_cleaner_backoff_ms: read.long("log.cleaner.backoff.ms")?,
             offsets_topic_segment_bytes: read.int("offsets.topic.segment.bytes")?,
+            auto_create_topics_enable: read.boolean("auto.create.topics.enable")?,
             topic_defaults: topic_defaults(&read)?,
         };
         config.check_fetch_wait(&read)?;

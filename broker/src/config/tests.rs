@@ -78,6 +78,7 @@ fn broker_defaults_are_kafkas() {
         log_flush_start_offset_checkpoint_interval_ms: 60_000, // ServerLogConfigs
         log_cleaner_backoff_ms: 15_000,                       // CleanerConfig
         offsets_topic_segment_bytes: 100 * 1024 * 1024,       // GroupCoordinatorConfig
+        auto_create_topics_enable: true,                      // ServerLogConfigs
         topic_defaults: TopicConfig {
             min_insync_replicas: 1,                // ServerLogConfigs
             unclean_leader_election_enable: false, // LogConfig

@@ -43,6 +43,8 @@ pub struct BrokerConfig {
     pub log_flush_start_offset_checkpoint_interval_ms: i64,
     pub log_cleaner_backoff_ms: i64,
     pub offsets_topic_segment_bytes: i32,
+    /// Whether a client that asks for a topic which does not exist, and allows it, gets it created.
+    pub auto_create_topics_enable: bool,
     /// Broker-level defaults of the topic settings.
     pub topic_defaults: TopicConfig,
 }

@@ -7,8 +7,8 @@
 //! at the pace of `PeriodicTaskControlManager`.
 //!
 //! Not modelled: requests do not expire in the queue; a metadata Fetch is served by the same queue, where Kafka has a thread of its own
-//! for the quorum; topics are created by nobody's request, but as soon as every broker of their
-//! assignment is unfenced; dynamic settings of brokers and of the cluster; the clean shutdown of
+//! for the quorum; the topics of a run are created by nobody's request, but as soon as every broker of
+//! their assignment is unfenced; dynamic settings of brokers and of the cluster; the clean shutdown of
 //! the controller itself.
 
 use super::admin::{AdminCommand, TopicSpec};
@@ -259,6 +259,11 @@ impl Controller {
             Request::BrokerHeartbeat(r) => self.heartbeat(&r, env)?,
             Request::AlterPartition(r) => self.alter_partition(&r, env)?,
             Request::AllocateProducerIds(r) => self.allocate_producer_ids(&r, env)?,
+            Request::CreateTopics(r) => {
+                let (records, response) = self.rules().create_topics(&r, &self.config, env.rng);
+                self.append(records, env)?;
+                Ok(Response::CreateTopics(response))
+            }
             other => unreachable!("{:?} is not let in", other.api()),
         };
         match answer {
@@ -703,6 +708,7 @@ fn is_controller_api(api: ApiKey) -> bool {
         api,
         ApiKey::Fetch
             | ApiKey::ApiVersions
+            | ApiKey::CreateTopics
             | ApiKey::AlterPartition
             | ApiKey::BrokerRegistration
             | ApiKey::BrokerHeartbeat

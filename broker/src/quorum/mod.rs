@@ -28,6 +28,8 @@ use crate::wire::{ErrorCode, FetchPartition, FetchPartitionResult};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 
+/// Name of the metadata log's topic, which clients cannot see.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
 /// Directory of the metadata log, `__cluster_metadata-0`.
 pub const METADATA_DIR: &str = "__cluster_metadata-0";
 /// The one segment of the metadata log.

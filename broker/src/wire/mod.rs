@@ -39,6 +39,7 @@ pub enum ApiKey {
     OffsetFetch = 9,
     FindCoordinator = 10,
     ApiVersions = 18,
+    CreateTopics = 19,
     InitProducerId = 22,
     OffsetForLeaderEpoch = 23,
     AlterPartition = 56,
@@ -49,7 +50,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// Every key, in order.
-    pub const ALL: [ApiKey; 14] = [
+    pub const ALL: [ApiKey; 15] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -58,6 +59,7 @@ impl ApiKey {
         ApiKey::OffsetFetch,
         ApiKey::FindCoordinator,
         ApiKey::ApiVersions,
+        ApiKey::CreateTopics,
         ApiKey::InitProducerId,
         ApiKey::OffsetForLeaderEpoch,
         ApiKey::AlterPartition,
@@ -77,6 +79,7 @@ impl ApiKey {
             ApiKey::OffsetFetch => 9,
             ApiKey::FindCoordinator => 6,
             ApiKey::ApiVersions => 4,
+            ApiKey::CreateTopics => 7,
             ApiKey::InitProducerId => 5,
             ApiKey::OffsetForLeaderEpoch => 4,
             ApiKey::AlterPartition => 3,
@@ -99,6 +102,7 @@ pub enum Request {
     OffsetFetch(OffsetFetchRequest),
     FindCoordinator(FindCoordinatorRequest),
     ApiVersions(ApiVersionsRequest),
+    CreateTopics(CreateTopicsRequest),
     InitProducerId(InitProducerIdRequest),
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
     AlterPartition(AlterPartitionRequest),
@@ -119,6 +123,7 @@ pub enum Response {
     OffsetFetch(OffsetFetchResponse),
     FindCoordinator(FindCoordinatorResponse),
     ApiVersions(ApiVersionsResponse),
+    CreateTopics(CreateTopicsResponse),
     InitProducerId(InitProducerIdResponse),
     OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
     AlterPartition(AlterPartitionResponse),
@@ -139,6 +144,7 @@ impl Request {
             Request::OffsetFetch(_) => ApiKey::OffsetFetch,
             Request::FindCoordinator(_) => ApiKey::FindCoordinator,
             Request::ApiVersions(_) => ApiKey::ApiVersions,
+            Request::CreateTopics(_) => ApiKey::CreateTopics,
             Request::InitProducerId(_) => ApiKey::InitProducerId,
             Request::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Request::AlterPartition(_) => ApiKey::AlterPartition,
@@ -161,6 +167,7 @@ impl Response {
             Response::OffsetFetch(_) => ApiKey::OffsetFetch,
             Response::FindCoordinator(_) => ApiKey::FindCoordinator,
             Response::ApiVersions(_) => ApiKey::ApiVersions,
+            Response::CreateTopics(_) => ApiKey::CreateTopics,
             Response::InitProducerId(_) => ApiKey::InitProducerId,
             Response::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Response::AlterPartition(_) => ApiKey::AlterPartition,
@@ -349,6 +356,8 @@ pub struct ListOffsetsPartitionResult {
 pub struct MetadataRequest {
     /// Names asked for; `None` asks for all.
     pub topics: Option<Vec<TopicName>>,
+    /// The broker may create those that do not exist (`auto.create.topics.enable`).
+    pub allow_auto_topic_creation: bool,
 }
 
 /// Answer to Metadata.
@@ -487,6 +496,56 @@ pub struct ApiVersionsResponse {
     pub error: ErrorCode,
     /// Key, lowest and highest version.
     pub apis: Vec<(i16, i16, i16)>,
+}
+
+/// CreateTopics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTopicsRequest {
+    /// What to create.
+    pub topics: Vec<CreatableTopic>,
+    /// How long the client waits.
+    pub timeout_ms: i32,
+    /// Only say what would become of it.
+    pub validate_only: bool,
+}
+
+/// One topic to create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreatableTopic {
+    /// Name.
+    pub name: TopicName,
+    /// -1 for the default, and beside assignments.
+    pub num_partitions: i32,
+    /// -1 for the default, and beside assignments.
+    pub replication_factor: i16,
+    /// Partitions and their replicas, preferred leader first; none leaves the choice to the controller.
+    pub assignments: Vec<(i32, Vec<BrokerId>)>,
+    /// Settings by Kafka's names; `None` sets nothing.
+    pub configs: Vec<(TopicName, Option<TopicName>)>,
+}
+
+/// Answer to CreateTopics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTopicsResponse {
+    /// Results, in the order of the request.
+    pub topics: Vec<CreatedTopic>,
+}
+
+/// One topic's outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreatedTopic {
+    /// Name.
+    pub name: TopicName,
+    /// Its id; 0 on errors.
+    pub id: TopicId,
+    /// The outcome.
+    pub error: ErrorCode,
+    /// What is wrong, in words.
+    pub message: Option<TopicName>,
+    /// -1 on errors.
+    pub num_partitions: i32,
+    /// -1 on errors.
+    pub replication_factor: i16,
 }
 
 /// InitProducerId without a transactional id.

@@ -83,6 +83,19 @@ fn request_size(request: &Request) -> u64 {
         Request::ApiVersions(ApiVersionsRequest) => {
             string(codec::CLIENT_ID) + string(codec::CLIENT_SOFTWARE_VERSION) + TAGS
         }
+        Request::CreateTopics(r) => {
+            let assignment = |a: &(i32, Vec<BrokerId>)| 4 + array(&a.1) + count(&a.1) * 4 + TAGS;
+            let config = |c: &(TopicName, Option<TopicName>)| {
+                string(&c.0) + c.1.as_deref().map_or(NOTHING, string) + TAGS
+            };
+            let topic = |t: &CreatableTopic| {
+                let assignments: u64 = t.assignments.iter().map(assignment).sum();
+                let configs: u64 = t.configs.iter().map(config).sum();
+                let counts = array(&t.assignments) + array(&t.configs);
+                string(&t.name) + 4 + 2 + counts + assignments + configs + TAGS
+            };
+            array(&r.topics) + r.topics.iter().map(topic).sum::<u64>() + 4 + 1 + TAGS
+        }
         Request::InitProducerId(_) => NOTHING + 4 + 8 + 2 + TAGS,
         Request::OffsetForLeaderEpoch(r) => {
             4 + by_name(&r.topics, |ps| count(ps) * (4 + 4 + 4 + TAGS)) + TAGS
@@ -116,6 +129,13 @@ fn response_size(response: &Response) -> u64 {
             4 + one(string(&r.group) + 4 + host(r.node) + 4 + 2 + NOTHING + TAGS) + TAGS
         }
         Response::ApiVersions(_) => unreachable!("sized with its own header"),
+        Response::CreateTopics(r) => {
+            let topic = |t: &CreatedTopic| {
+                let message = t.message.as_deref().map_or(NOTHING, string);
+                string(&t.name) + 16 + 2 + message + 4 + 2 + NOTHING + TAGS
+            };
+            4 + array(&r.topics) + r.topics.iter().map(topic).sum::<u64>() + TAGS
+        }
         Response::InitProducerId(_) => 4 + 2 + 8 + 2 + TAGS,
         Response::OffsetForLeaderEpoch(r) => {
             4 + by_name(&r.topics, |ps| count(ps) * (2 + 4 + 4 + 8 + TAGS)) + TAGS

@@ -20,6 +20,15 @@ const fn number(
 pub(super) const PROPERTIES: &[Property] = &[
     boolean(
         Scope::Broker,
+        "auto.create.topics.enable",
+        "true",
+        (
+            "ServerLogConfigs",
+            "Under `everyack serve`: whether a topic that a client asks for, and that does not exist, is created.",
+        ),
+    ),
+    boolean(
+        Scope::Broker,
         "auto.leader.rebalance.enable",
         "true",
         (

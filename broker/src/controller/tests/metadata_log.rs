@@ -179,7 +179,10 @@ fn a_flipped_bit_in_fetched_records_is_noticed() {
 #[test]
 fn a_connection_that_asks_for_a_brokers_api_is_closed() {
     let mut world = World::with_three_brokers(false);
-    world.send(Request::Metadata(MetadataRequest { topics: None }));
+    world.send(Request::Metadata(MetadataRequest {
+        topics: None,
+        allow_auto_topic_creation: false,
+    }));
     assert_eq!(world.closed, vec![ConnId(100)]);
 }
 
@@ -190,7 +193,7 @@ fn the_versions_on_offer_are_those_of_the_controller_listener() {
         panic!("not ApiVersions");
     };
     let keys: Vec<i16> = answer.apis.iter().map(|(key, _, _)| *key).collect();
-    assert_eq!(keys, vec![1, 18, 56, 62, 63, 67]);
+    assert_eq!(keys, vec![1, 18, 19, 56, 62, 63, 67]);
 }
 
 #[test]

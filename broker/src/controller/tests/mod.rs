@@ -1,6 +1,7 @@
 //! The controller in a world of its own: one disk, one clock, brokers that the tests play.
 
 mod metadata_log;
+mod new_topics;
 mod partitions;
 mod planted;
 mod sessions;

@@ -136,8 +136,12 @@ fn request_of(api: ApiKey) -> BoxedStrategy<Request> {
                 .prop_map(Request::ListOffsets)
                 .boxed()
         }
-        ApiKey::Metadata => option::of(vec(text(), 0..5))
-            .prop_map(|topics| Request::Metadata(MetadataRequest { topics }))
+        ApiKey::Metadata => (option::of(vec(text(), 0..5)), any::<bool>())
+            .prop_map(|(topics, allow_auto_topic_creation)| MetadataRequest {
+                topics,
+                allow_auto_topic_creation,
+            })
+            .prop_map(Request::Metadata)
             .boxed(),
         ApiKey::OffsetCommit => {
             let partition =
@@ -172,6 +176,14 @@ fn request_of(api: ApiKey) -> BoxedStrategy<Request> {
             .prop_map(|group| Request::FindCoordinator(FindCoordinatorRequest { group }))
             .boxed(),
         ApiKey::ApiVersions => Just(Request::ApiVersions(ApiVersionsRequest)).boxed(),
+        ApiKey::CreateTopics => (vec(creatable_topic(), 0..4), any::<i32>(), any::<bool>())
+            .prop_map(|(topics, timeout_ms, validate_only)| CreateTopicsRequest {
+                topics,
+                timeout_ms,
+                validate_only,
+            })
+            .prop_map(Request::CreateTopics)
+            .boxed(),
         ApiKey::OffsetForLeaderEpoch => {
             let partition = any::<(i32, i32, i32)>().prop_map(
                 |(partition, current_leader_epoch, leader_epoch)| EpochPartition {
@@ -350,6 +362,9 @@ fn response_of(api: ApiKey) -> BoxedStrategy<Response> {
             .prop_map(|(group, node, error)| FindCoordinatorResponse { group, node, error })
             .prop_map(Response::FindCoordinator)
             .boxed(),
+        ApiKey::CreateTopics => vec(created_topic(), 0..4)
+            .prop_map(|topics| Response::CreateTopics(CreateTopicsResponse { topics }))
+            .boxed(),
         ApiKey::ApiVersions => (error(), vec(any::<(i16, i16, i16)>(), 0..140))
             .prop_map(|(error, apis)| Response::ApiVersions(ApiVersionsResponse { error, apis }))
             .boxed(),
@@ -483,4 +498,33 @@ fn metadata_response() -> impl Strategy<Value = MetadataResponse> {
             topics,
         }
     })
+}
+
+fn creatable_topic() -> impl Strategy<Value = CreatableTopic> {
+    let assignment = (any::<i32>(), vec(broker(), 0..4));
+    let config = (text(), option::of(text()));
+    let numbers = any::<(i32, i16)>();
+    (text(), numbers, vec(assignment, 0..4), vec(config, 0..4)).prop_map(
+        |(name, (num_partitions, replication_factor), assignments, configs)| CreatableTopic {
+            name,
+            num_partitions,
+            replication_factor,
+            assignments,
+            configs,
+        },
+    )
+}
+
+fn created_topic() -> impl Strategy<Value = CreatedTopic> {
+    let numbers = any::<(i32, i16)>();
+    (text(), topic(), error(), option::of(text()), numbers).prop_map(
+        |(name, id, error, message, (num_partitions, replication_factor))| CreatedTopic {
+            name,
+            id,
+            error,
+            message,
+            num_partitions,
+            replication_factor,
+        },
+    )
 }

@@ -20,6 +20,7 @@
 //! metadata string of a committed offset, racks, throttle times, cluster ids.
 
 mod controller;
+mod create_topics;
 mod request;
 mod response;
 pub(super) mod shape;
@@ -135,6 +136,7 @@ macro_rules! with_message {
             $side::OffsetFetch($message) => $of,
             $side::FindCoordinator($message) => $of,
             $side::ApiVersions($message) => $of,
+            $side::CreateTopics($message) => $of,
             $side::InitProducerId($message) => $of,
             $side::OffsetForLeaderEpoch($message) => $of,
             $side::AlterPartition($message) => $of,
@@ -157,6 +159,7 @@ macro_rules! read_message {
             ApiKey::OffsetFetch => $side::OffsetFetch(read_body($body)?),
             ApiKey::FindCoordinator => $side::FindCoordinator(read_body($body)?),
             ApiKey::ApiVersions => $side::ApiVersions(read_body($body)?),
+            ApiKey::CreateTopics => $side::CreateTopics(read_body($body)?),
             ApiKey::InitProducerId => $side::InitProducerId(read_body($body)?),
             ApiKey::OffsetForLeaderEpoch => $side::OffsetForLeaderEpoch(read_body($body)?),
             ApiKey::AlterPartition => $side::AlterPartition(read_body($body)?),

@@ -193,11 +193,10 @@ impl Wire for MetadataRequest {
         let topic = |name: &TopicName| {
             metadata::MetadataRequestTopic::default().with_name(Some(kafka_name(name)))
         };
-        kafka::MetadataRequest::default().with_topics(
-            self.topics
-                .as_ref()
-                .map(|names| names.iter().map(topic).collect()),
-        )
+        let topics = self.topics.as_ref();
+        kafka::MetadataRequest::default()
+            .with_topics(topics.map(|names| names.iter().map(topic).collect()))
+            .with_allow_auto_topic_creation(self.allow_auto_topic_creation)
     }
 
     fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
@@ -210,6 +209,7 @@ impl Wire for MetadataRequest {
             .map(|topics| topics.into_iter().map(topic).collect());
         Ok(MetadataRequest {
             topics: topics.transpose()?,
+            allow_auto_topic_creation: body.allow_auto_topic_creation,
         })
     }
 }

@@ -153,6 +153,7 @@ fn every_version_is_in_the_range_of_both_schemas() {
         range::<OffsetFetchRequest, OffsetFetchResponse>(),
         range::<FindCoordinatorRequest, FindCoordinatorResponse>(),
         range::<ApiVersionsRequest, ApiVersionsResponse>(),
+        range::<CreateTopicsRequest, CreateTopicsResponse>(),
         range::<InitProducerIdRequest, InitProducerIdResponse>(),
         range::<OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse>(),
         range::<AlterPartitionRequest, AlterPartitionResponse>(),
