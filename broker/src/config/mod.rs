@@ -14,7 +14,9 @@ mod types;
 mod value;
 mod warnings;
 
-pub use catalogue::{Class, Kind, Property, Scope, Suggestion, classify, find, properties};
+pub use catalogue::{
+    Class, Kind, Property, Scope, Suggestion, broker_synonym, classify, find, properties,
+};
 pub use types::*;
 pub use value::{ConfigError, PropertyMap};
 pub use warnings::{Warning, topic_warnings, warnings};

@@ -181,6 +181,12 @@ const TOPIC_SYNONYMS: &[(&str, &str)] = &[
     ("segment.ms", "log.roll.ms"),
 ];
 
+/// The broker property that sets a topic property's default.
+pub fn broker_synonym(topic: &str) -> &str {
+    let synonym = TOPIC_SYNONYMS.iter().find(|(name, _)| *name == topic);
+    synonym.map_or(topic, |(_, broker)| broker)
+}
+
 /// The known name that an unknown one probably stands for: the same setting under the name that
 /// this scope has for it, then the same name in another scope, then the name at the smallest edit
 /// distance, of this scope first. Beyond a quarter of the name's length (2 at least, 6 at most)

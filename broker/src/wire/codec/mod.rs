@@ -23,7 +23,7 @@ mod controller;
 mod create_topics;
 mod request;
 mod response;
-pub(super) mod shape;
+pub(crate) mod shape;
 
 #[cfg(test)]
 pub(super) mod arbitrary;
@@ -103,7 +103,7 @@ pub enum DecodeError {
 }
 
 /// A typed value with its counterpart in the schema crate.
-trait Wire: Sized {
+pub(crate) trait Wire: Sized {
     /// The schema crate's type.
     type Kafka: Encodable + Decodable + HeaderVersion + Message;
     /// Which API it belongs to.

@@ -6,11 +6,11 @@
 use super::{ApiKey, DecodeError};
 
 /// Fields in the order of the schema.
-pub(in crate::wire) type Shape = &'static [Field];
+pub(crate) type Shape = &'static [Field];
 
 /// One field, or several of a fixed length together.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::wire) enum Field {
+pub(crate) enum Field {
     /// This many bytes.
     Fixed(usize),
     /// A string or a byte string.
@@ -23,14 +23,14 @@ pub(in crate::wire) enum Field {
 }
 
 /// A structure's end where the schema knows no tagged field.
-pub(in crate::wire) const NO_TAGS: Field = Field::Tags(&[]);
+pub(crate) const NO_TAGS: Field = Field::Tags(&[]);
 /// An array of int32.
-pub(in crate::wire) const INTS: Field = Field::Array(&[Field::Fixed(4)]);
+pub(crate) const INTS: Field = Field::Array(&[Field::Fixed(4)]);
 /// An array of UUIDs.
-pub(in crate::wire) const UUIDS: Field = Field::Array(&[Field::Fixed(16)]);
+pub(crate) const UUIDS: Field = Field::Array(&[Field::Fixed(16)]);
 
 /// Checks every length in `body`; answers how many bytes trail behind it.
-pub(in crate::wire) fn walk(api: ApiKey, shape: Shape, body: &[u8]) -> Result<usize, DecodeError> {
+pub(crate) fn walk(api: ApiKey, shape: Shape, body: &[u8]) -> Result<usize, DecodeError> {
     let mut walk = Walk { api, rest: body };
     walk.fields(shape)?;
     Ok(walk.rest.len())
