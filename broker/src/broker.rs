@@ -148,6 +148,12 @@ impl Broker {
             .is_some_and(|run| run.lifecycle.is_running())
     }
 
+    /// Whether a request of this connection waits or is in the handlers' hands.
+    pub fn is_handling(&self, conn: ConnId) -> bool {
+        let accepted = self.run.as_ref().and_then(|run| run.accepted.get(conn));
+        accepted.is_some_and(Accepted::is_busy)
+    }
+
     fn start(&mut self, env: &mut Env<'_>) {
         let kinds = (timer::FETCHER, timer::PURGATORY);
         let loaded = take_clean_shutdown(env.disk).and_then(|marker| {

@@ -5,7 +5,7 @@ use crate::controller::topic_name_error;
 use crate::env::Env;
 use crate::fact::Fact;
 use crate::group::offsets::commit_response;
-use crate::group::{OFFSETS_TOPIC, partition_for};
+use crate::group::{OFFSETS_TOPIC, offsets_topic_configs, partition_for};
 use crate::ids::*;
 use crate::replica::purgatory::Asker;
 use crate::time::millis;
@@ -188,20 +188,26 @@ impl Run {
     /// `DefaultAutoTopicCreationManager.creatableTopic`: names that are valid and unknown.
     fn auto_create(&mut self, names: &[TopicName], env: &mut Env<'_>) {
         let config = &self.config;
-        let topic = |name: &TopicName| {
-            let (num_partitions, replication_factor) = if &**name == OFFSETS_TOPIC {
-                let partitions = config.offsets_topic_num_partitions;
-                (partitions, config.offsets_topic_replication_factor)
-            } else {
-                (config.num_partitions, config.default_replication_factor)
-            };
+        let topic = |name: &TopicName| CreatableTopic {
+            name: name.clone(),
+            num_partitions: config.num_partitions,
+            replication_factor: config.default_replication_factor,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let offsets = |topic: CreatableTopic| {
+            let configs = offsets_topic_configs(config).into_iter();
+            let configs = configs.map(|(key, value)| (key.into(), Some(value.into())));
             CreatableTopic {
-                name: name.clone(),
-                num_partitions,
-                replication_factor,
-                assignments: Vec::new(),
-                configs: Vec::new(),
+                num_partitions: config.offsets_topic_num_partitions,
+                replication_factor: config.offsets_topic_replication_factor,
+                configs: configs.collect(),
+                ..topic
             }
+        };
+        let topic = |name: &TopicName| match &**name {
+            OFFSETS_TOPIC => offsets(topic(name)),
+            _ => topic(name),
         };
         let topics = names.iter().map(topic).collect();
         self.forwarding

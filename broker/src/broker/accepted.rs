@@ -28,6 +28,13 @@ pub(crate) struct Accepted {
     pub(super) closing: bool,
 }
 
+impl Accepted {
+    /// Whether one of its requests waits or is in the handlers' hands.
+    pub(super) fn is_busy(&self) -> bool {
+        self.muted || !self.backlog.is_empty()
+    }
+}
+
 impl Run {
     pub(super) fn request_arrived(
         &mut self,

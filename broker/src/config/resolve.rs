@@ -69,6 +69,8 @@ impl BrokerConfig {
             log_cleaner_backoff_ms: read.long("log.cleaner.backoff.ms")?,
             offsets_topic_segment_bytes: read.int("offsets.topic.segment.bytes")?,
             auto_create_topics_enable: read.boolean("auto.create.topics.enable")?,
+            socket_request_max_bytes: read.int("socket.request.max.bytes")?,
+            connections_max_idle_ms: read.long("connections.max.idle.ms")?,
             topic_defaults: topic_defaults(&read)?,
         };
         config.check_fetch_wait(&read)?;

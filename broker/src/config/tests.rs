@@ -79,6 +79,8 @@ fn broker_defaults_are_kafkas() {
         log_cleaner_backoff_ms: 15_000,                       // CleanerConfig
         offsets_topic_segment_bytes: 100 * 1024 * 1024,       // GroupCoordinatorConfig
         auto_create_topics_enable: true,                      // ServerLogConfigs
+        socket_request_max_bytes: 100 * 1024 * 1024,          // SocketServerConfigs
+        connections_max_idle_ms: 600_000,                     // SocketServerConfigs
         topic_defaults: TopicConfig {
             min_insync_replicas: 1,                // ServerLogConfigs
             unclean_leader_election_enable: false, // LogConfig

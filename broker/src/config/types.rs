@@ -45,6 +45,10 @@ pub struct BrokerConfig {
     pub offsets_topic_segment_bytes: i32,
     /// Whether a client that asks for a topic which does not exist, and allows it, gets it created.
     pub auto_create_topics_enable: bool,
+    /// The largest frame that a host takes.
+    pub socket_request_max_bytes: i32,
+    /// When a host closes a connection on which nothing moves; below zero is never.
+    pub connections_max_idle_ms: i64,
     /// Broker-level defaults of the topic settings.
     pub topic_defaults: TopicConfig,
 }

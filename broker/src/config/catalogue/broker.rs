@@ -50,6 +50,13 @@ pub(super) const PROPERTIES: &[Property] = &[
         "KRaftConfigs",
         "How long the controller waits without a heartbeat before it fences a broker.",
     ),
+    number(
+        "connections.max.idle.ms",
+        Kind::Long(ANY),
+        "600000",
+        "SocketServerConfigs",
+        "Under `everyack serve`: a connection on which nothing moves for that long is closed.",
+    ),
     boolean(
         Scope::Broker,
         "controlled.shutdown.enable",
@@ -416,6 +423,13 @@ pub(super) const PROPERTIES: &[Property] = &[
         "30000",
         "ServerConfigs",
         "How long a broker waits for the controller to answer a request.",
+    ),
+    number(
+        "socket.request.max.bytes",
+        Kind::Int(1),
+        "104857600",
+        "SocketServerConfigs",
+        "Under `everyack serve`: a larger request ends its connection.",
     ),
     Property {
         name: "transaction.version",

@@ -377,7 +377,3 @@ fn kafka_name(name: &str) -> kafka::TopicName {
 fn topic_id(id: uuid::Uuid) -> TopicId {
     TopicId(id.as_u128())
 }
-
-fn uuid(id: TopicId) -> uuid::Uuid {
-    uuid::Uuid::from_u128(id.0)
-}

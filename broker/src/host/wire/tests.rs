@@ -63,6 +63,10 @@ fn with_view<T>(run: impl FnOnce(&View<'_>) -> T) -> T {
     })
 }
 
+fn uuid(id: TopicId) -> uuid::Uuid {
+    uuid::Uuid::from_u128(id.0)
+}
+
 /// A request frame without its length.
 fn request(api: ApiKey, version: i16, body: &[u8]) -> Bytes {
     let mut buf = BytesMut::new();
@@ -338,12 +342,16 @@ fn coordinators_and_committed_offsets_come_one_or_several_at_once() {
 }
 
 #[test]
-fn transactions_are_refused_once_and_for_all() {
+fn a_producer_is_given_an_id_but_for_transactions_which_are_refused_once_and_for_all() {
     let message = kafka::InitProducerIdRequest::default()
         .with_transactional_id(Some(kafka::TransactionalId(text("t"))));
     let frame = request(ApiKey::InitProducerId, 4, &encoded(message, 4));
     let answer: kafka::InitProducerIdResponse = decoded(answered(frame), 4);
     assert_eq!((answer.error_code, answer.producer_id.0), (53, -1));
+    for version in 0..=5 {
+        let answer: kafka::InitProducerIdResponse = self::answer(ApiKey::InitProducerId, version);
+        assert_eq!((answer.error_code, answer.producer_id.0), (0, 1000));
+    }
     let message = kafka::FindCoordinatorRequest::default()
         .with_key_type(1)
         .with_key(text("t"));

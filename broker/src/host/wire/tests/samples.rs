@@ -208,7 +208,9 @@ pub(super) fn body(api: ApiKey, version: i16) -> Vec<u8> {
             encoded(request, version)
         }
         ApiKey::InitProducerId => {
-            let request = InitProducerIdRequest::default().with_transaction_timeout_ms(1000);
+            let request = InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_transaction_timeout_ms(1000);
             let request = if since(3) {
                 request.with_producer_id(5.into()).with_producer_epoch(2)
             } else {
