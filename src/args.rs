@@ -23,6 +23,7 @@ Examples:
   everyack run --shard 2/4 --out shards/2         one of four parts, on four machines
   everyack report shards/*                        all four merged: what one run gives
   everyack list mechanisms
+  everyack serve --brokers 3                      for kcat, confluent-kafka, your own application
 
 Exit status: 0 as promised, 1 a promise broken, 2 the input is wrong, 3 the testbed failed,
 130 interrupted (what had finished is reported).
@@ -59,6 +60,24 @@ suite, version, commit, seed base and number of seeds, and no two may hold the s
 and required marks of a bundled suite are judged once all of its cells are there, as `run` judges
 them whole. Nothing is run; the exit status is that of `run` over the merged cells.";
 
+const SERVE_HELP: &str = "\
+The first line on stdout is `ready bootstrap=127.0.0.1:PORT,...`, once every broker is there. SIGTERM and
+SIGINT end the cluster in order (a second one at once): leaderships are moved, logs flushed, the markers
+of a clean shutdown written. Each broker has a folder below DIR, and a cluster keeps its number of
+brokers. Nobody is authenticated, so it listens on 127.0.0.1 alone. Served are topics, produce (idempotent
+too), fetch, offsets and commits by assignment; no consumer groups, transactions or deletion of topics.
+
+offsets.topic.replication.factor is 3 as in Kafka, or the number of brokers where there are fewer and the
+file says nothing; else Kafka's defaults stand for what the file does not set.
+
+Examples:
+  everyack serve                                  one broker, any free port, a folder that goes with it
+  everyack serve --brokers 3 --port 9092 --data-dir data
+  everyack serve --config server.properties -v    and log lines on stderr
+  kcat -b 127.0.0.1:9092 -L
+
+Exit status: 0 it was ended, 2 the input is wrong or the port or folder is taken, 3 a broker failed.";
+
 /// Deterministic simulation testing of Kafka's delivery promises: is every acknowledged message
 /// eventually consumed?
 #[derive(Debug, Parser)]
@@ -82,7 +101,7 @@ impl Arguments {
                 output::print(&error.to_string()).map(|()| Status::AsPromised)
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::Input(
-                "no command; allowed are run, check, replay, shrink, report, bench-bugs and list: see everyack --help"
+                "no command; allowed are run, check, replay, shrink, report, bench-bugs, list and serve: see everyack --help"
                     .to_string(),
             )),
             _ => Err(Error::Input(one_line(&error.to_string()))),
@@ -126,6 +145,8 @@ pub enum Command {
     Report(ReportArguments),
     /// List what can be named on the command line and in suites
     List(ListArguments),
+    /// Serve the same brokers on real sockets and disks, for real Kafka clients
+    Serve(ServeArguments),
     /// Print the trace hash of each seed of a suite's first cell: the determinism gate compares
     #[command(hide = true)]
     TraceHashes(TraceHashesArguments),
@@ -307,6 +328,27 @@ pub struct ReportArguments {
     /// never by itself, since a job may expect a failure
     #[arg(long, action = ArgAction::SetTrue)]
     pub github: bool,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_HELP)]
+pub struct ServeArguments {
+    /// Brokers, 1 or 3 as a rule
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub brokers: u16,
+    /// Port of the first broker, the others' follow; 0 is any free ones
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub port: u16,
+    /// Where the brokers keep their logs [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIR", visible_alias = "data")]
+    pub data_dir: Option<PathBuf>,
+    /// The brokers' server.properties; taken to be the controller's too
+    #[arg(long, value_name = "FILE", visible_alias = "server")]
+    pub config: Option<PathBuf>,
+    /// Log lines on stderr: -v what happens, -vv each request as well
+    #[arg(long, short, action = ArgAction::Count)]
+    pub verbose: u8,
 }
 
 /// `list`.

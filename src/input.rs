@@ -100,6 +100,13 @@ pub fn files(
     })
 }
 
+/// Reads a server.properties alone; says what is to be said of it, a line each.
+pub fn server(path: &Path) -> Result<(PropertyMap, Vec<String>), Error> {
+    let checked = property_file(Scope::Broker, path)?;
+    let warnings = said_of(path, &checked);
+    Ok((checked.map, warnings))
+}
+
 fn property_file(scope: Scope, path: &Path) -> Result<Checked, Error> {
     let bytes = read(path)?;
     let name = path.display().to_string();

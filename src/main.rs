@@ -2,6 +2,7 @@
 //!
 //! - [`args`] the grammar; [`exit`] how a command ends; [`shield`] no panic reaches the user
 //! - [`run`] a suite; [`check`] one's own configuration; both are a [`campaign`]
+//! - [`serve`] the same brokers for real clients
 //! - [`report`] what several of them found, merged and rendered again
 //! - [`replay`] one run again; [`shrink`] the smallest that fails alike; [`bench_bugs`] planted bugs;
 //!   [`list`] what can be named; [`trace_hashes`] for the determinism gate
@@ -24,6 +25,7 @@ mod replay;
 mod report;
 mod run;
 mod seed_base;
+mod serve;
 mod shield;
 mod shrink;
 mod stories;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::BenchBugs(arguments) => bench_bugs::bench_bugs(arguments),
         Command::Report(arguments) => report::report(arguments),
         Command::List(arguments) => list::list(arguments),
+        Command::Serve(arguments) => serve::serve(arguments),
         Command::TraceHashes(arguments) => trace_hashes::trace_hashes(arguments),
     });
     exit::finish(outcome).into()
