@@ -90,6 +90,7 @@ impl ErrorCode {
             UnknownMemberId,
             UnsupportedVersion,
             TopicAlreadyExists,
+            InvalidTimestamp,
             InvalidPartitions,
             InvalidReplicationFactor,
             InvalidReplicaAssignment,
@@ -108,6 +109,7 @@ impl ErrorCode {
             OffsetNotAvailable,
             PreferredLeaderNotAvailable,
             FencedInstanceId,
+            InvalidRecord,
             InvalidUpdateVersion,
             UnknownTopicId,
             DuplicateBrokerRegistration,
@@ -189,5 +191,28 @@ impl ErrorCode {
                 | UnknownTopicId
                 | InconsistentTopicId
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_by_its_number() {
+        // Those by which a leader refuses a batch among them: a producer acts on which it is.
+        for error in [
+            ErrorCode::InvalidTimestamp,
+            ErrorCode::InvalidRecord,
+            ErrorCode::CorruptMessage,
+            ErrorCode::MessageTooLarge,
+        ] {
+            assert_eq!(ErrorCode::from_code(error as i16), error);
+        }
+        let mut codes: Vec<i16> = ErrorCode::ALL.iter().map(|e| *e as i16).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorCode::ALL.len(), "none is listed twice");
+        assert_eq!(ErrorCode::from_code(9999), ErrorCode::UnknownServerError);
     }
 }
