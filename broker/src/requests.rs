@@ -18,7 +18,7 @@ impl Run {
             Request::Produce(request) => self.replicas.produce(asker, request, &self.image, env),
             Request::Fetch(request) => self.replicas.fetch(asker, request, &self.image, env),
             Request::ListOffsets(request) => {
-                let response = self.list_offsets(&request);
+                let response = self.list_offsets(&request, env);
                 self.respond(asker, response, env);
             }
             Request::OffsetForLeaderEpoch(request) => {
@@ -74,13 +74,16 @@ impl Run {
         self.image.partition(id).map(|_| id)
     }
 
-    fn list_offsets(&self, request: &ListOffsetsRequest) -> Response {
+    fn list_offsets(&self, request: &ListOffsetsRequest, env: &Env<'_>) -> Response {
         let topics = request.topics.iter().map(|(topic, asks)| {
             let results = asks.iter().map(|ask| {
                 let found = self
                     .id_of(topic, ask.partition)
                     .ok_or(ErrorCode::UnknownTopicOrPartition)
-                    .and_then(|id| self.replicas.list_offset(id, ask, request.replica_id));
+                    .and_then(|id| {
+                        let asker = request.replica_id;
+                        self.replicas.list_offset(id, ask, asker, &*env.disk)
+                    });
                 let (error, (timestamp, offset, leader_epoch)) = match found {
                     Ok(found) => (ErrorCode::None, found),
                     Err(error) => (error, (-1, -1, NO_EPOCH)),

@@ -254,6 +254,11 @@ def offsets_are_found_and_commits_by_assignment_are_kept(server):
     produce(server, "orders", numbered(100))
     reader = consumer(server, "readers")
     assert reader.get_watermark_offsets(TopicPartition("orders", 0), timeout=30) == (0, 100)
+    middle = int(time.time() * 1000) + 1
+    time.sleep(0.01)
+    produce(server, "orders", numbered(10, "later"))
+    found = reader.offsets_for_times([TopicPartition("orders", 0, middle)], timeout=30)
+    assert found[0].offset == 100, found
     position = TopicPartition("orders", 0, 42)
     reader.assign([position])
     reader.commit(offsets=[position], asynchronous=False)

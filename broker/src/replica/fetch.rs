@@ -12,6 +12,7 @@ use crate::ids::*;
 use crate::log::{PartitionLog, ReadError};
 use crate::replica::Partition;
 use crate::replica::manager::{Replica, ReplicaManager, Upcall};
+use crate::replica::offset_by_time;
 use crate::replica::purgatory::{Asker, Delayed, DelayedFetch};
 use crate::sorted_map::SortedMap;
 use crate::wire::*;
@@ -201,6 +202,7 @@ impl ReplicaManager {
         id: TopicPartition,
         ask: &ListOffsetsPartition,
         replica_id: BrokerId,
+        disk: &dyn Disk,
     ) -> Result<(i64, Offset, LeaderEpoch), ErrorCode> {
         let replica = self
             .replicas
@@ -210,23 +212,31 @@ impl ReplicaManager {
         partition.check_leader_epoch(ask.current_leader_epoch, true)?;
         let log = &partition.log;
         let from_consumer = replica_id < 0;
+        let end = if from_consumer {
+            log.high_watermark
+        } else {
+            log.log_end_offset()
+        };
+        // Right after an election the high watermark may lag behind the start of the epoch.
+        let lags = from_consumer && partition.high_watermark_lags_behind_epoch();
         match ask.timestamp {
-            LATEST_TIMESTAMP => {
-                // Right after an election the high watermark may lag behind the start of the epoch.
-                if from_consumer && partition.high_watermark_lags_behind_epoch() {
-                    return Err(ErrorCode::OffsetNotAvailable);
-                }
-                let end = if from_consumer {
-                    log.high_watermark
-                } else {
-                    log.log_end_offset()
-                };
-                Ok((-1, end, partition.leader_epoch()))
-            }
+            LATEST_TIMESTAMP if lags => Err(ErrorCode::OffsetNotAvailable),
+            LATEST_TIMESTAMP => Ok((-1, end, partition.leader_epoch())),
             EARLIEST_TIMESTAMP => {
                 let start = log.log_start_offset();
                 let epoch = log.epochs().epoch_for_offset(start).unwrap_or(NO_EPOCH);
                 Ok((-1, start, epoch))
+            }
+            LARGEST_TIMESTAMP | 0.. => {
+                let found = match ask.timestamp {
+                    LARGEST_TIMESTAMP => offset_by_time::of_largest(log, end, disk)?,
+                    timestamp => offset_by_time::at_or_after(timestamp, log, end, disk)?,
+                };
+                // It may come yet.
+                let is_missing = found.1 < 0 && lags;
+                (!is_missing)
+                    .then_some(found)
+                    .ok_or(ErrorCode::OffsetNotAvailable)
             }
             _ => Err(ErrorCode::UnsupportedVersion),
         }

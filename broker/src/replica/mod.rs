@@ -4,7 +4,7 @@
 //! - [`manager`] all of them, and what metadata and the scheduler do to them (`ReplicaManager`)
 //! - [`produce`] appending as leader, waiting for the ISR
 //! - [`alter_partition`] proposals of an ISR on their way to the controller
-//! - [`fetch`] reading as leader, waiting for data
+//! - [`fetch`] reading as leader, waiting for data; `offset_by_time` finding a record by its time
 //! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`)
 //! - `durability` flushes, checkpoints, and what a failing disk does
 //! - [`purgatory`] requests that wait
@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod fetcher;
 pub mod follow;
 pub mod manager;
+mod offset_by_time;
 pub mod partition;
 #[cfg(test)]
 mod planted;

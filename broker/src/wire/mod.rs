@@ -306,6 +306,8 @@ pub struct FetchPartitionResult {
 pub const LATEST_TIMESTAMP: i64 = -1;
 /// `timestamp` of ListOffsets that asks for the log start.
 pub const EARLIEST_TIMESTAMP: i64 = -2;
+/// `timestamp` of ListOffsets that asks for the record with the largest one (KIP-734).
+pub const LARGEST_TIMESTAMP: i64 = -3;
 
 /// ListOffsets.
 #[derive(Debug, Clone, PartialEq)]
@@ -325,7 +327,7 @@ pub struct ListOffsetsPartition {
     pub partition: i32,
     /// The leader epoch that the client believes in; -1 unknown.
     pub current_leader_epoch: LeaderEpoch,
-    /// A time in milliseconds, [`LATEST_TIMESTAMP`] or [`EARLIEST_TIMESTAMP`].
+    /// A time in milliseconds, [`LATEST_TIMESTAMP`], [`EARLIEST_TIMESTAMP`] or [`LARGEST_TIMESTAMP`].
     pub timestamp: i64,
 }
 

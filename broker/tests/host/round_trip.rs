@@ -48,11 +48,24 @@ fn leader(server: &Server, topic: &'static str) -> i32 {
     })
 }
 
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as i64
+}
+
 /// A batch of an idempotent producer, or of none.
 pub fn batch(values: &[Bytes], producer_id: i64, sequence: i32) -> Bytes {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
+    batch_from(now_ms(), 0, values, producer_id, sequence)
+}
+
+/// One whose first record is of that time, and each next one so many milliseconds later.
+fn batch_from(
+    first_ms: i64,
+    step_ms: i64,
+    values: &[Bytes],
+    producer_id: i64,
+    sequence: i32,
+) -> Bytes {
     let record = |(n, value): (usize, &Bytes)| Record {
         transactional: false,
         control: false,
@@ -62,12 +75,9 @@ pub fn batch(values: &[Bytes], producer_id: i64, sequence: i32) -> Bytes {
         producer_epoch: if producer_id < 0 { -1 } else { 0 },
         timestamp_type: TimestampType::Creation,
         offset: n as i64,
-        sequence: if producer_id < 0 {
-            -1
-        } else {
-            sequence + n as i32
-        },
-        timestamp: now.as_millis() as i64,
+        // The encoder makes one batch of those whose sequences follow one another, also from -1 on.
+        sequence: sequence + n as i32,
+        timestamp: first_ms + n as i64 * step_ms,
         key: None,
         value: Some(value.clone()),
         headers: Default::default(),
@@ -207,4 +217,41 @@ fn a_data_directory_keeps_its_number_of_brokers_and_is_used_once() {
     server.shut_down();
     let error = Server::try_start(3, dir.path(), &[]).map(drop).unwrap_err();
     assert!(error.to_string().contains("1 brokers"), "{error}");
+}
+
+#[test]
+fn offsets_are_found_by_time() {
+    use kafka::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+    let dir = tempfile::tempdir().expect("a folder");
+    let server = Server::start(1, dir.path(), &[]);
+    create(&server, "orders", 1);
+    let mut client = server.connect();
+    // Records at 0, 10, .. 90 and at 100, 110, .. 190 ms, but for the last batch, which is old.
+    let first = now_ms() - 10_000;
+    for (ms, from) in [(0, 0), (100, 10), (50, 20)] {
+        let records = batch_from(first + ms, 10, &values(from, from + 10), -1, -1);
+        assert_eq!(produce(&mut client, "orders", records).0, 0);
+    }
+    let mut find = |timestamp: i64| {
+        let partition = ListOffsetsPartition::default().with_timestamp(timestamp);
+        let topic = ListOffsetsTopic::default()
+            .with_name(name("orders"))
+            .with_partitions(vec![partition]);
+        let request = kafka::ListOffsetsRequest::default()
+            .with_replica_id((-1).into())
+            .with_topics(vec![topic]);
+        let answer = client.ask(&request, 7);
+        let found = &answer.topics[0].partitions[0];
+        assert_eq!(found.error_code, 0, "{found:?}");
+        (found.offset, found.timestamp)
+    };
+    assert_eq!(find(-2).0, 0);
+    assert_eq!(find(-1).0, 30);
+    assert_eq!(find(0), (0, first));
+    assert_eq!(find(first + 85), (9, first + 90));
+    assert_eq!(find(first + 100), (10, first + 100));
+    assert_eq!(find(first + 141), (15, first + 150));
+    assert_eq!(find(first + 191), (-1, -1));
+    assert_eq!(find(-3), (19, first + 190));
+    server.shut_down();
 }
