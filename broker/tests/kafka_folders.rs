@@ -75,6 +75,11 @@ fn every_batch_and_every_record_is_what_kafka_printed_of_it() {
             let seen = dump::assert_says(dump, path, &files[path]);
             batch_count += seen.batches;
             record_count += seen.records;
+            assert_eq!(
+                (seen.empty, seen.horizons),
+                (0, 0),
+                "{path}: nothing was cleaned"
+            );
             codecs.extend(seen.codecs);
         }
     }

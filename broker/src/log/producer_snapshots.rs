@@ -113,7 +113,7 @@ impl PartitionLog {
         self.remove_snapshots(stray, disk)
     }
 
-    fn remove_snapshots(
+    pub(super) fn remove_snapshots(
         &mut self,
         goes: impl Fn(Offset) -> bool,
         disk: &mut dyn Disk,

@@ -17,6 +17,10 @@ pub struct Seen {
     pub batches: usize,
     pub records: usize,
     pub codecs: Vec<&'static str>,
+    /// Batches without records.
+    pub empty: usize,
+    /// Batches with a delete horizon.
+    pub horizons: usize,
 }
 
 /// `word: value` pairs of a line.
@@ -93,6 +97,10 @@ fn assert_batch(
     valid: bool,
 ) {
     let said = fields(line);
+    let horizon = match header.delete_horizon_ms() {
+        Some(horizon) => format!("OptionalLong[{horizon}]"),
+        None => "OptionalLong.empty".to_owned(),
+    };
     for (field, ours) in [
         ("baseOffset", header.base_offset.to_string()),
         ("lastOffset", header.last_offset().to_string()),
@@ -107,7 +115,7 @@ fn assert_batch(
         ),
         ("isTransactional", header.is_transactional().to_string()),
         ("isControl", header.is_control().to_string()),
-        ("deleteHorizonMs", "OptionalLong.empty".to_owned()),
+        ("deleteHorizonMs", horizon),
         ("position", position.to_string()),
         ("CreateTime", header.max_timestamp.to_string()),
         ("size", header.size().to_string()),
@@ -144,6 +152,8 @@ pub fn assert_says(dump: &str, path: &str, segment: &Bytes) -> Seen {
         position += header.size();
         seen.batches += 1;
         seen.records += records.len();
+        seen.empty += usize::from(records.is_empty());
+        seen.horizons += usize::from(header.delete_horizon_ms().is_some());
         seen.codecs.push(codec);
     }
     assert_eq!(position, segment.len(), "{path}");

@@ -68,7 +68,9 @@ impl PartitionLog {
         segment.load(&self.dir, &batches, false, disk)?;
         self.segments.splice(at..behind, [segment]);
         self.batches.splice(replaced, batches);
-        Ok(())
+        // `deleteProducerSnapshots`
+        let gone = |offset| offset != base_offset && bases.contains(&offset);
+        self.remove_snapshots(gone, disk)
     }
 }
 
