@@ -5,11 +5,12 @@ use crate::exit::{Error, Status};
 use crate::{input, output};
 use everyack_broker::config::PropertyMap;
 use everyack_broker::host::{Cluster, HostError, Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr};
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::Level;
+use tracing::{Level, warn};
 
 /// Threads for syncs: more would only queue in the disk.
 const BLOCKING_THREADS: usize = 16;
@@ -19,6 +20,7 @@ const OFFSETS_REPLICAS: u16 = 3;
 /// Serves until a signal comes or a node fails.
 pub fn serve(arguments: &ServeArguments) -> Result<Status, Error> {
     log_lines(arguments.verbose);
+    raise_open_files();
     let properties = properties(arguments)?;
     let last_port = u32::from(arguments.port) + u32::from(arguments.brokers) - 1;
     if arguments.port > 0 && last_port > u32::from(u16::MAX) {
@@ -157,6 +159,19 @@ fn remove(temporary: Option<TempDir>) -> Result<(), Error> {
     let path = made.path().display().to_string();
     made.close()
         .map_err(|error| Error::Testbed(format!("removing {path} failed: {error}")))
+}
+
+/// As many open files as the system allows this process, as the JVM has them (`MaxFDLimit`): each log
+/// segment is one, and each connection. Where that fails, the present limit stands.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!("open files stay at {:?}: {error}", limit.current);
+    }
 }
 
 /// Log lines go to stderr; what goes wrong is always told.
