@@ -2,10 +2,11 @@
 //! others are served.
 
 use crate::client::{Client, Server, frame, raw_frame};
-use crate::round_trip::{batch, create, fetch_request, produce};
+use crate::round_trip::{batch, create, fetch_request, name, produce};
 use bytes::{BufMut, Bytes, BytesMut};
 use everyack_broker::env::Stream;
 use kafka_protocol::messages::{self as kafka, ApiKey};
+use kafka_protocol::protocol::StrBytes;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,6 +72,89 @@ fn random_and_damaged_frames_end_their_connection_and_nothing_else() {
         let _ = client.stream.write_all(&bytes);
         if round % 50 == 0 {
             server.answers();
+        }
+    }
+    server.answers();
+    server.shut_down();
+}
+
+/// Requests that a client might send, at versions that differ in their encoding.
+fn good_frames() -> Vec<Bytes> {
+    use kafka::*;
+    let records = batch(&[Bytes::from_static(b"value")], -1, -1);
+    let partition = produce_request::PartitionProduceData::default().with_records(Some(records));
+    let produced = produce_request::TopicProduceData::default()
+        .with_name(name("orders"))
+        .with_partition_data(vec![partition.clone(), partition]);
+    let produce = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(100)
+        .with_topic_data(vec![produced]);
+    let listed = list_offsets_request::ListOffsetsTopic::default()
+        .with_name(name("orders"))
+        .with_partitions(vec![Default::default(); 2]);
+    let list = ListOffsetsRequest::default().with_topics(vec![listed]);
+    let committed = offset_commit_request::OffsetCommitRequestTopic::default()
+        .with_name(name("orders"))
+        .with_partitions(vec![Default::default(); 2]);
+    let commit = OffsetCommitRequest::default().with_topics(vec![committed]);
+    let fetched = offset_fetch_request::OffsetFetchRequestGroup::default().with_topics(None);
+    let fetch = OffsetFetchRequest::default().with_groups(vec![fetched.clone(), fetched]);
+    let keys = vec![Default::default(), StrBytes::from_static_str("group")];
+    let find = FindCoordinatorRequest::default().with_coordinator_keys(keys);
+    let asked = offset_for_leader_epoch_request::OffsetForLeaderTopic::default()
+        .with_topic(name("orders"))
+        .with_partitions(vec![Default::default(); 2]);
+    let epochs = OffsetForLeaderEpochRequest::default().with_topics(vec![asked]);
+    let wanted = create_topics_request::CreatableTopic::default()
+        .with_name(name("other"))
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let create = CreateTopicsRequest::default()
+        .with_validate_only(true)
+        .with_topics(vec![wanted]);
+    let resource = describe_configs_request::DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(StrBytes::from_static_str("orders"));
+    let describe = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let init = InitProducerIdRequest::default().with_transactional_id(None);
+    vec![
+        frame(&produce, 7, 1),
+        frame(&produce, 9, 1),
+        frame(&fetch_request("orders", 0), 4, 1),
+        frame(&fetch_request("orders", 0), 12, 1),
+        frame(&list, 1, 1),
+        frame(&list, 6, 1),
+        frame(&commit, 3, 1),
+        frame(&commit, 8, 1),
+        frame(&fetch, 8, 1),
+        frame(&find, 4, 1),
+        frame(&epochs, 4, 1),
+        frame(&create, 4, 1),
+        frame(&create, 6, 1),
+        frame(&describe, 1, 1),
+        frame(&init, 2, 1),
+    ]
+}
+
+#[test]
+fn damaged_requests_of_every_kind_are_answered_or_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let server = Server::start(1, dir.path(), &[]);
+    create(&server, "orders", 1);
+    let good = good_frames();
+    let mut draw = Stream::new(0xda3a6e, 0);
+    for round in 0..1500 {
+        let mut bytes = good[round % good.len()].to_vec();
+        // The first rounds of each are as they should be; the API and its version stay.
+        for _ in 0..draw.below(4).min(round as u64 / 100) {
+            let at = 8 + draw.below(bytes.len() as u64 - 8) as usize;
+            bytes[at] = draw.bits() as u8;
+        }
+        let mut client = server.connect();
+        client.stream.write_all(&bytes).expect("it is read");
+        if round < 100 {
+            client.read_frame().expect("an answer");
         }
     }
     server.answers();

@@ -308,7 +308,7 @@ pub enum Plan {
 }
 
 impl Incoming {
-    /// Whether its answer is that none is given.
+    /// What is to be done with it.
     pub fn plan(self, view: &View<'_>) -> Plan {
         let header = self.header;
         match self.body {
@@ -316,7 +316,7 @@ impl Incoming {
             Body::Fetch(body) => fetch::fetch(header, body, view),
             Body::ListOffsets(body) => offsets::list_offsets(header, body),
             Body::Metadata(body) => metadata::metadata(header, body, view),
-            Body::OffsetCommit(body) => offsets::offset_commit(header, body),
+            Body::OffsetCommit(body) => offsets::offset_commit(header, body, view),
             Body::OffsetFetch(body) => offsets::offset_fetch(header, body, view),
             Body::FindCoordinator(body) => offsets::find_coordinator(header, body, view),
             Body::ApiVersions => Plan::Answer(metadata::api_versions(header)),

@@ -7,8 +7,8 @@ use crate::ids::*;
 use crate::wire::codec::Wire;
 use crate::wire::{
     ErrorCode, FindCoordinatorRequest, FindCoordinatorResponse, Items, ListOffsetsRequest,
-    OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
-    Request, Response,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    OffsetForLeaderEpochRequest, Request, Response,
 };
 use bytes::Bytes;
 use kafka::find_coordinator_response::Coordinator;
@@ -131,15 +131,37 @@ fn coordinators_frame(header: Header, mut coordinators: Vec<Coordinator>) -> Byt
     frame(header, &answer)
 }
 
-/// OffsetCommit. The metadata string of a commit is not kept.
-pub(super) fn offset_commit(header: Header, body: kafka::OffsetCommitRequest) -> Plan {
-    let Ok(request) = OffsetCommitRequest::from_kafka(body) else {
+/// OffsetCommit. The metadata string of a commit is not kept. Topics and partitions that do not exist are
+/// refused here (`KafkaApis.handleOffsetCommitRequest`).
+pub(super) fn offset_commit(
+    header: Header,
+    body: kafka::OffsetCommitRequest,
+    view: &View<'_>,
+) -> Plan {
+    let Ok(mut request) = OffsetCommitRequest::from_kafka(body) else {
         return Plan::Close;
     };
+    let mut refused = OffsetCommitResponse { topics: Vec::new() };
+    for (name, commits) in &mut request.topics {
+        let topic = view.image.topic_by_name(name);
+        let exists = |index: i32| topic.is_some_and(|t| t.partitions.contains_key(&index));
+        let unknown = commits.iter().filter(|c| !exists(c.partition));
+        let unknown = unknown.map(|c| (c.partition, ErrorCode::UnknownTopicOrPartition));
+        let unknown: Items<(i32, ErrorCode)> = unknown.collect();
+        if !unknown.is_empty() {
+            refused.topics.push((name.clone(), unknown));
+            commits.retain(|c| exists(c.partition));
+        }
+    }
+    request.topics.retain(|(_, commits)| !commits.is_empty());
+    if request.topics.is_empty() {
+        return Plan::Answer(frame(header, &refused.to_kafka()));
+    }
     ask(Request::OffsetCommit(request), move |response| {
-        let Response::OffsetCommit(response) = response else {
+        let Response::OffsetCommit(mut response) = response else {
             panic!("OffsetCommit answered by {:?}", response.api());
         };
+        response.topics.append(&mut refused.topics);
         frame(header, &response.to_kafka())
     })
 }

@@ -361,6 +361,23 @@ fn a_producer_is_given_an_id_but_for_transactions_which_are_refused_once_and_for
 }
 
 #[test]
+fn commits_to_what_does_not_exist_are_refused_and_the_others_go_through() {
+    for version in 2..=9 {
+        let answer: kafka::OffsetCommitResponse = answer(ApiKey::OffsetCommit, version);
+        let told = answer.topics.iter().map(|t| {
+            let codes = t.partitions.iter().map(|p| p.error_code);
+            (&**t.name, codes.collect::<Vec<_>>())
+        });
+        let expected = [("orders", vec![0, 0]), ("nowhere", vec![3, 3])];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+    let nothing = kafka::OffsetCommitRequest::default();
+    let frame = request(ApiKey::OffsetCommit, 8, &encoded(nothing, 8));
+    let answer: kafka::OffsetCommitResponse = decoded(answered(frame), 8);
+    assert!(answer.topics.is_empty());
+}
+
+#[test]
 fn acks_decide_whether_a_produce_is_answered() {
     let plan = |acks: i16, topic: &str| {
         use kafka::produce_request::*;
