@@ -484,6 +484,7 @@ impl Run {
                 }
             }
             Upcall::FlushLog(id, offset) => self.enqueue_task(Task::FlushLog(id, offset), env),
+            Upcall::CleanAfter(delay) => env.timer_in(delay, tasks::CLEAN),
             Upcall::DeleteFileAfter(delay) => env.timer_in(delay, tasks::DELETE_FILE),
             Upcall::ResignedLeader(id) => {
                 if let Some(partition) = self.offsets_partition(id) {
@@ -595,6 +596,7 @@ impl Run {
                 }
             }
             Queue::Scheduler => self.serve_task(env),
+            Queue::LogCleaner => self.replicas.serve_cleaner(env),
             Queue::LogDirFailureHandler => self.replicas.handle_log_directory_failure(env),
             Queue::Controller => panic!("a broker is no controller"),
         }

@@ -43,6 +43,8 @@ pub enum Queue {
     Controller,
     /// The group coordinator's loader and event loop.
     Coordinator,
+    /// The cleaner's thread, `LogCleaner.CleanerThread`.
+    LogCleaner,
     /// `LogDirFailureHandler`: takes up what `LogDirFailureChannel` holds.
     LogDirFailureHandler,
 }
@@ -65,6 +67,7 @@ impl Queue {
             Queue::Controller => 3,
             Queue::Coordinator => 4,
             Queue::LogDirFailureHandler => 5,
+            Queue::LogCleaner => 6,
             Queue::ReplicaFetcher(id) => 16 + u64::from(id as u32),
         }
     }
@@ -81,6 +84,7 @@ impl Queue {
             3 => Queue::Controller,
             4 => Queue::Coordinator,
             5 => Queue::LogDirFailureHandler,
+            6 => Queue::LogCleaner,
             16.. => Queue::ReplicaFetcher((code - 16) as i32),
             _ => panic!("no queue has the number {code}"),
         }

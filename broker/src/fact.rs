@@ -90,6 +90,13 @@ pub enum Fact {
         /// Where it begins.
         base_offset: Offset,
     },
+    /// The cleaner replaced segments of a log.
+    LogCleaned {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What lies below may have lost records that a later one of their key replaces.
+        up_to: Offset,
+    },
     /// A log's start moved forward: what lies below is not read any more.
     LogStartMoved {
         /// Which partition.
@@ -237,6 +244,7 @@ impl Fact {
             | Fact::Flushed { partition, .. }
             | Fact::SegmentRolled { partition, .. }
             | Fact::LogStartMoved { partition, .. }
+            | Fact::LogCleaned { partition, .. }
             | Fact::HighWatermark { partition, .. }
             | Fact::BecameLeader { partition, .. }
             | Fact::BecameFollower { partition, .. }

@@ -5,6 +5,7 @@
 
 use crate::application::{Parameters, registry};
 use crate::check::verdict::{FinalPartition, messages_in};
+use crate::event::MessageId;
 use crate::kernel::disk::SimDisk;
 use crate::kernel::{Kernel, MachineId};
 use crate::node::Node;
@@ -401,6 +402,9 @@ impl Cluster {
         let high_watermark = self
             .replica(kernel, leader, partition)
             .map_or(0, |p| p.log.high_watermark);
+        let log_start = self
+            .replica(kernel, leader, partition)
+            .map_or(0, |p| p.log.log_start_offset());
         let dir = format!("{}-{partition}/", self.topic);
         let logs = self.assignment[partition as usize].iter().map(|&broker| {
             let disk = kernel.disk(machine_of(NodeId::of_broker(broker)));
@@ -409,9 +413,39 @@ impl Cluster {
         FinalPartition {
             leader,
             high_watermark,
+            log_start,
             logs: logs.collect(),
             position: self.position(kernel, partition),
         }
+    }
+
+    /// The messages in a partition's segments on a broker's disk.
+    pub fn messages_on(
+        &self,
+        kernel: &Kernel<Node>,
+        node: NodeId,
+        partition: i32,
+    ) -> BTreeSet<MessageId> {
+        let dir = format!("{}-{partition}/", self.topic);
+        let log = segments_on(kernel.disk(machine_of(node)), &dir);
+        let messages = messages_in(&log, partition).into_iter();
+        messages.map(|(id, _)| id).collect()
+    }
+
+    /// The segments of a partition that a broker has removed from its log and not deleted yet, one by one.
+    pub fn removed_segments(
+        &self,
+        kernel: &Kernel<Node>,
+        node: NodeId,
+        partition: i32,
+    ) -> Vec<Bytes> {
+        let dir = format!("{}-{partition}/", self.topic);
+        let disk = kernel.disk(machine_of(node));
+        let removed = disk
+            .paths()
+            .filter(|path| path.starts_with(&dir) && path.ends_with(".log.deleted"));
+        let contents = removed.filter_map(|path| disk.content(path));
+        contents.map(Bytes::copy_from_slice).collect()
     }
 
     /// Where the group's reading of a partition stands: its consumer's position, else its committed

@@ -4,6 +4,7 @@
 //! comes from the leaders' own logs at the instant of the append, since with acks=0 nobody tells.
 
 use crate::event::{ClientEvent, MessageId};
+use bytes::Bytes;
 use everyack_broker::ids::*;
 use everyack_broker::time::Nanos;
 use smallvec::SmallVec;
@@ -66,9 +67,20 @@ impl Message {
     }
 }
 
+/// A record that a replica let go of in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetGo {
+    /// Where it was in the log.
+    pub offset: Offset,
+    /// Its key, where the cleaner took it; `None` where retention did.
+    pub replaced: Option<Bytes>,
+}
+
 /// All messages of a run.
 #[derive(Debug, Default)]
 pub struct History {
+    /// What retention and compaction took, by producer and sequence.
+    let_go: BTreeMap<(u32, u32), LetGo>,
     /// By producer, then by sequence.
     messages: Vec<Vec<Message>>,
     /// Highest sequence processed for the first time, by producer and partition.
@@ -271,6 +283,17 @@ impl History {
     /// A request that carries this message has reached a broker's process.
     pub fn arrived(&mut self, id: MessageId, at: Nanos, node: NodeId) {
         self.get_mut(id).arrived.get_or_insert((at, node));
+    }
+
+    /// What retention or compaction took of a message, if they did.
+    pub fn what_was_let_go(&self, id: MessageId) -> Option<&LetGo> {
+        self.let_go.get(&(id.producer, id.sequence))
+    }
+
+    /// A replica let go of a record that carries this message: for retention, or for a later record of
+    /// its key.
+    pub fn let_go(&mut self, id: MessageId, what: LetGo) {
+        self.let_go.insert((id.producer, id.sequence), what);
     }
 
     /// A leader appended a record that carries this message.

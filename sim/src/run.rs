@@ -8,11 +8,11 @@
 use crate::attribution::Attribution;
 use crate::check::Invariants;
 use crate::check::order;
-use crate::check::verdict::{judge, messages_in};
+use crate::check::verdict::{judge, keyed_messages_in, messages_in};
 use crate::cluster::{Cluster, TOPIC, topic_id};
 use crate::event::{ClientEvent, Event, EventKind, MessageId};
 use crate::fault::{Family, Timeouts};
-use crate::history::{AppendedAt, History};
+use crate::history::{AppendedAt, History, LetGo};
 use crate::host::host;
 use crate::inject::{Injector, start_broker};
 use crate::kernel::{Kernel, Next};
@@ -26,9 +26,11 @@ use bytes::Bytes;
 use everyack_broker::config::{Acks, ProducerConfig};
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
+use everyack_broker::log::LogStartReason;
 use everyack_broker::time::{MICROS, MILLIS, Nanos, SECONDS};
 use everyack_broker::wire::{Frame, Request};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 /// How often the phases are looked at.
 const TICK: Nanos = 50 * MILLIS;
@@ -287,7 +289,35 @@ impl<'a> Run<'a> {
                     self.history.arrived(id, event.at, event.node);
                 }
             }
+            Fact::LogStartMoved {
+                partition,
+                offset,
+                reason: LogStartReason::SegmentDeletion,
+            } if partition.topic == TOPIC => {
+                self.see_what_was_let_go(event.node, partition.partition, *offset, false);
+            }
+            Fact::LogCleaned { partition, up_to } if partition.topic == TOPIC => {
+                self.see_what_was_let_go(event.node, partition.partition, *up_to, true);
+            }
             _ => {}
+        }
+    }
+
+    /// Retention or the cleaner has removed segments below that offset; their files are still there.
+    #[cold]
+    fn see_what_was_let_go(&mut self, node: NodeId, partition: i32, below: Offset, cleaned: bool) {
+        let kernel = self.world.kernel();
+        let left = match cleaned {
+            true => self.cluster.messages_on(&kernel, node, partition),
+            false => BTreeSet::new(),
+        };
+        for segment in self.cluster.removed_segments(&kernel, node, partition) {
+            for (id, offset, key) in keyed_messages_in(&segment, partition) {
+                if offset < below && !left.contains(&id) {
+                    let replaced = key.filter(|_| cleaned);
+                    self.history.let_go(id, LetGo { offset, replaced });
+                }
+            }
         }
     }
 

@@ -320,6 +320,10 @@ fn fact_sentence(fact: &Fact, names: &Names) -> Option<String> {
         } => Some(format!(
             "recovers {topic}-{partition}: log end {log_end}, {truncated_bytes} bytes cut off"
         )),
+        Fact::LogCleaned { partition, up_to } => Some(format!(
+            "has compacted {} below {up_to}: of each key the last record is left",
+            p(partition)
+        )),
         Fact::LogStartMoved {
             partition,
             offset,

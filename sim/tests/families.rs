@@ -26,8 +26,10 @@ struct Setup {
     flush_messages: &'static str,
     /// Above 30 ms the consumers have a backlog all the time.
     processing_us: u64,
+    producer: &'static str,
     consumer: &'static str,
     auto_commit: &'static str,
+    topic: &'static [(&'static str, &'static str)],
 }
 
 const SOUND: Setup = Setup {
@@ -37,8 +39,10 @@ const SOUND: Setup = Setup {
     unclean: "false",
     flush_messages: "9223372036854775807",
     processing_us: 30_000,
+    producer: "checks-results",
     consumer: "commit-after-processing",
     auto_commit: "false",
+    topic: &[],
 };
 
 fn properties(setup: Setup) -> PropertyFiles {
@@ -54,8 +58,10 @@ fn properties(setup: Setup) -> PropertyFiles {
             ("replica.fetch.backoff.ms", "200"),
             ("log.initial.task.delay.ms", "1000"),
             ("offsets.topic.num.partitions", "1"),
+            ("log.retention.check.interval.ms", "700"),
+            ("log.cleaner.backoff.ms", "700"),
         ]),
-        topic: Properties::new(),
+        topic: map(setup.topic),
         producer: map(&[
             ("acks", setup.acks),
             ("request.timeout.ms", "2000"),
@@ -104,7 +110,7 @@ fn spec(family: Family, setup: Setup, seed: u64) -> RunSpec {
         topology,
         properties,
         applications: Applications {
-            producer: "checks-results".into(),
+            producer: setup.producer.into(),
             producers: 2,
             consumer: setup.consumer.into(),
             consumers: 2,
@@ -258,7 +264,7 @@ fn flushing_every_message_keeps_what_a_power_loss_would_take_and_no_replaced_dis
     };
     for family in [
         Family::RollingPowerLoss,
-        Family::MixedRestart,
+        Family::RollingCrash,
         Family::LastIsrPowerLoss,
         Family::ShrunkIsrPowerLoss,
     ] {
@@ -434,5 +440,59 @@ fn the_families_reach_their_marks() {
             let reached = runs.iter().any(|r| r.marks.iter().any(|m| m == mark));
             assert!(reached, "{family} never reached {mark}");
         }
+    }
+}
+
+/// Segments of a few batches.
+const SMALL: &[(&str, &str)] = &[("internal.segment.bytes", "3000")];
+
+#[test]
+fn small_segments_lose_nothing_that_acks_all_keeps() {
+    let rolled = Setup {
+        topic: SMALL,
+        ..SOUND
+    };
+    for family in [
+        Family::LeaderCrash,
+        Family::LeaderMove,
+        Family::RollingCrash,
+    ] {
+        assert_loses(family, rolled, 6, &[]);
+    }
+}
+
+#[test]
+fn what_retention_takes_from_slow_consumers_has_expired_and_nothing_else_is_missing() {
+    let short = Setup {
+        topic: &[
+            ("internal.segment.bytes", "3000"),
+            ("retention.bytes", "9000"),
+        ],
+        processing_us: 120_000,
+        ..SOUND
+    };
+    for family in [Family::None, Family::LeaderCrash] {
+        let runs = runs(family, short, 5);
+        assert_eq!(mechanisms(family, &runs), BTreeSet::new());
+        assert!(runs.iter().all(|run| run.messages.expired > 0), "{family}");
+    }
+}
+
+#[test]
+fn what_compaction_takes_from_slow_consumers_has_expired_and_nothing_else_is_missing() {
+    let compacted = Setup {
+        topic: &[
+            ("internal.segment.bytes", "3000"),
+            ("cleanup.policy", "compact"),
+            ("min.cleanable.dirty.ratio", "0.1"),
+        ],
+        producer: "checks-results-keyed",
+        processing_us: 120_000,
+        ..SOUND
+    };
+    for family in [Family::None, Family::LeaderCrash, Family::DiskDestroyed] {
+        let runs = runs(family, compacted, 5);
+        assert_eq!(mechanisms(family, &runs), BTreeSet::new());
+        assert!(runs.iter().all(|run| run.messages.expired > 0), "{family}");
     }
 }

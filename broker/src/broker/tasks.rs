@@ -39,9 +39,13 @@ const RECURRING: [Task; 6] = [
 /// The timer of [`Task::DeleteFile`], among those of tasks.
 pub(super) const DELETE_FILE: TimerToken = TimerToken(timer::TASK | 0xff);
 
+/// The timer at which the cleaner, which is no task of the scheduler, looks for work.
+pub(super) const CLEAN: TimerToken = TimerToken(timer::TASK | 0xfe);
+
 impl Run {
-    /// Starts the recurring tasks.
+    /// Starts the recurring tasks, and the cleaner, which finds nothing yet.
     pub(super) fn schedule_all(&self, env: &mut Env<'_>) {
+        env.timer_in(millis(self.config.log_cleaner_backoff_ms), CLEAN);
         for index in 0..RECURRING.len() {
             self.schedule(index, true, env);
         }
@@ -49,6 +53,10 @@ impl Run {
 
     /// A timer of a task fired; `low` says which.
     pub(super) fn task_due(&mut self, low: u64, env: &mut Env<'_>) {
+        if TimerToken(timer::TASK | low) == CLEAN {
+            env.serve(Queue::LogCleaner, TASK_COST);
+            return;
+        }
         let task = RECURRING.get(low as usize).copied();
         self.enqueue_task(task.unwrap_or(Task::DeleteFile), env);
     }

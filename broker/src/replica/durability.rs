@@ -42,6 +42,10 @@ pub(super) enum SyncUse {
     RecoveryPoints,
     /// `log-start-offset-checkpoint`.
     LogStarts,
+    /// Segments that the cleaner has written.
+    Cleaning,
+    /// `cleaner-offset-checkpoint`.
+    CleanerCheckpoint,
     /// The clean-shutdown marker.
     CleanShutdown,
 }
@@ -259,7 +263,12 @@ impl ReplicaManager {
     }
 
     /// `Ok(false)`: another write is under way, whose token serves this one too.
-    fn begun(&mut self, token: SyncToken, begun: Result<bool, DiskError>, env: &mut Env<'_>) {
+    pub(super) fn begun(
+        &mut self,
+        token: SyncToken,
+        begun: Result<bool, DiskError>,
+        env: &mut Env<'_>,
+    ) {
         if begun != Ok(true) {
             self.syncs.remove(&token);
         }
@@ -268,7 +277,7 @@ impl ReplicaManager {
         }
     }
 
-    fn sync_token(&mut self, use_: SyncUse) -> SyncToken {
+    pub(super) fn sync_token(&mut self, use_: SyncUse) -> SyncToken {
         let token = SyncToken(self.next_sync);
         self.next_sync += 1;
         self.syncs.insert(token, use_);
@@ -322,6 +331,11 @@ impl ReplicaManager {
             }
             SyncUse::LogStarts => {
                 let progress = self.log_start_checkpoint.synced(env.disk, result);
+                progress.map(|p| p == CheckpointProgress::Again)
+            }
+            SyncUse::Cleaning => self.cleaning_synced(token, result, env),
+            SyncUse::CleanerCheckpoint => {
+                let progress = self.cleaner.checkpoint.synced(env.disk, result);
                 progress.map(|p| p == CheckpointProgress::Again)
             }
             SyncUse::CleanShutdown => result.map(|()| false),

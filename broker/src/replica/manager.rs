@@ -21,6 +21,7 @@ use crate::log::checkpoint::{
     LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
 use crate::log::{CheckpointWrite, DeletedSegment, LoadFrom, PartitionLog};
+use crate::replica::compaction::Cleaner;
 use crate::replica::durability::{SyncUse, read_offsets};
 use crate::replica::fetcher::{Asked, Fetcher};
 use crate::replica::partition::{IsrProposal, Partition};
@@ -99,6 +100,8 @@ pub enum Upcall {
     FlushLog(TopicPartition, Offset),
     /// Files of a deleted segment are to be deleted then.
     DeleteFileAfter(Nanos),
+    /// The cleaner looks again then.
+    CleanAfter(Nanos),
 }
 
 /// All replicas of a broker.
@@ -118,6 +121,7 @@ pub struct ReplicaManager {
     pub(super) high_watermark_checkpoint: CheckpointWrite,
     pub(super) recovery_point_checkpoint: CheckpointWrite,
     pub(super) log_start_checkpoint: CheckpointWrite,
+    pub(super) cleaner: Cleaner,
     checkpointed_high_watermarks: BTreeMap<(String, i32), Offset>,
     pub(super) syncs: BTreeMap<SyncToken, SyncUse>,
     pub(super) next_sync: u64,
@@ -190,6 +194,7 @@ impl ReplicaManager {
             high_watermark_checkpoint,
             recovery_point_checkpoint,
             log_start_checkpoint,
+            cleaner: Cleaner::load(env)?,
             checkpointed_high_watermarks,
             syncs: BTreeMap::new(),
             next_sync: 0,

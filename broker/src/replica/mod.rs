@@ -10,6 +10,7 @@
 //! - [`purgatory`] requests that wait
 
 pub mod alter_partition;
+mod compaction;
 mod durability;
 pub mod fetch;
 pub mod fetcher;

@@ -35,8 +35,11 @@ impl Copies {
         };
         let log = logs.log(node, *partition)?;
         let (leader, leading) = logs.leader_of(log, *partition)?;
-        let same = leading.log_end >= log.log_end
-            && (leading.prefix_at(log.log_end)).is_none_or(|prefix| log.prefix() == Some(prefix));
+        let differs = match (leading.prefix_at(log.log_end), log.prefix()) {
+            (Some(leaders), Some(own)) => leaders != own,
+            _ => false,
+        };
+        let same = leading.log_end >= log.log_end && !differs;
         if same || !self.broken.insert(*partition) {
             return None;
         }
@@ -89,6 +92,46 @@ mod tests {
         let anomalies = judge(&history);
         assert_eq!(anomalies.len(), 1);
         assert_eq!(anomalies[0].check, "copies");
+    }
+
+    #[test]
+    fn what_is_copied_from_a_compacted_log_is_judged_by_its_length_only() {
+        let cleaned = |node, up_to| {
+            (
+                node,
+                Fact::LogCleaned {
+                    partition: P,
+                    up_to,
+                },
+            )
+        };
+        let mut history = followed();
+        history.extend([cleaned(A, 1), copied(B, 0, 0, 99), copied(B, 1, 1, 98)]);
+        assert_eq!(judge(&history), []);
+        history.push(copied(B, 2, 2, 97));
+        assert_eq!(judge(&history).len(), 1, "behind the leader's end");
+    }
+
+    #[test]
+    fn a_log_without_its_front_is_compared_by_what_is_left() {
+        let recovered = |prefix| Fact::LogRecovered {
+            topic: "t".into(),
+            partition: 0,
+            log_start: 1,
+            log_end: 2,
+            prefix,
+            truncated_bytes: 0,
+        };
+        let told = |prefix| {
+            let mut history = followed();
+            history.extend([copied(B, 0, 1, 11), (B, recovered(1))]);
+            history.extend([(B, Fact::BrokerStarted { clean: false }), follows(B, 3, A)]);
+            // It counts from its second record on, and lacks ten.
+            history.extend([appended(A, 2, 12), copied(B, 2, 2, prefix)]);
+            judge(&history).len()
+        };
+        assert_eq!(told(2), 0);
+        assert_eq!(told(12), 1);
     }
 
     #[test]

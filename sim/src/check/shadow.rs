@@ -8,7 +8,7 @@
 //! A broker counts a fingerprint from where its log was begun or loaded. Here all are counted from the
 //! partition's first record: to what a log tells, the fingerprint of what it does not have is added,
 //! which is known where some log has told of that offset. Where it is not, the log's length is all that
-//! is known of it.
+//! is known of it: of one that is copied from a compacted one, for instance.
 
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
@@ -32,6 +32,8 @@ pub struct ShadowLog {
     loaded: bool,
     /// Fingerprint of what lies before the log that its broker counts, if known.
     before: Option<u64>,
+    /// The cleaner has been below it.
+    cleaned_to: Offset,
     /// Up to where it had told of records when it lost some with the power or the disk; 0 for none.
     lost_up_to: Offset,
 }
@@ -45,6 +47,7 @@ impl ShadowLog {
             leader: NO_BROKER,
             loaded: false,
             before: Some(0),
+            cleaned_to: 0,
             lost_up_to: 0,
         }
     }
@@ -69,7 +72,7 @@ impl ShadowLog {
         self.before = match self.prefix_at(log_end) {
             Some(known) => Some(known.wrapping_sub(prefix)),
             // Its front is gone, or nothing is.
-            None => (log_start == 0).then_some(0),
+            None => (log_start == 0 && self.cleaned_to == 0).then_some(0),
         };
     }
 
@@ -153,6 +156,20 @@ impl ShadowLogs {
         log.or_insert_with(ShadowLog::new)
     }
 
+    /// Whether what a replica appends there comes from a part of its leader's log that was compacted.
+    fn copies_what_was_compacted(
+        &self,
+        node: NodeId,
+        partition: TopicPartition,
+        base_offset: Offset,
+    ) -> bool {
+        let Some(log) = self.log(node, partition) else {
+            return false;
+        };
+        let leading = self.leader_of(log, partition);
+        leading.is_some_and(|(leader, leading)| leader != node && base_offset < leading.cleaned_to)
+    }
+
     /// Takes a fact. `id_of` gives a topic's id: a log that is loaded tells its topic's name only.
     pub fn see(&mut self, node: NodeId, fact: &Fact, id_of: impl Fn(&str) -> TopicId) {
         match fact {
@@ -163,7 +180,12 @@ impl ShadowLogs {
                 prefix,
                 ..
             } => {
+                let compacted = self.copies_what_was_compacted(node, *partition, *base_offset);
                 let log = self.log_mut(node, *partition);
+                if compacted {
+                    log.ends.clear();
+                    log.before = None;
+                }
                 // Only damage below can have taken what stood there before.
                 if log.ends.last().is_some_and(|(end, _)| end > base_offset) {
                     log.cut(*base_offset);
@@ -199,6 +221,10 @@ impl ShadowLogs {
                 let log = self.log_mut(node, id);
                 log.recover(*log_start, *log_end, *prefix);
                 log.loaded = true;
+            }
+            Fact::LogCleaned { partition, up_to } => {
+                let log = self.log_mut(node, *partition);
+                log.cleaned_to = log.cleaned_to.max(*up_to);
             }
             Fact::BrokerStarted { .. } => {
                 for ((_, _), log) in self.logs.iter_mut().filter(|((n, _), _)| *n == node) {

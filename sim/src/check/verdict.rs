@@ -1,6 +1,8 @@
 //! What became of each message: the verdicts, from the history and from what the disks hold at the
 //! end of the run.
 //!
+//! A message that retention or compaction took before it was consumed has expired; that breaks no promise.
+//!
 //! A message counts as consumed once an application has processed it, or where its handler threw, its
 //! dead letter was acknowledged and the dead-letter topic still has it at the end. Whether one that was not is
 //! lost, lost on disk, skipped or hidden, is read off the replicas' log files themselves, also where
@@ -8,7 +10,7 @@
 //! identity and its high watermark.
 
 use crate::event::MessageId;
-use crate::history::{History, Message, SendOutcome};
+use crate::history::{History, LetGo, Message, SendOutcome};
 use crate::result::{LossVerdict, MessageCounts};
 use bytes::Bytes;
 use everyack_broker::ids::*;
@@ -23,6 +25,8 @@ pub struct FinalPartition {
     pub leader: BrokerId,
     /// Its high watermark; 0 where there is no leader.
     pub high_watermark: Offset,
+    /// Where its log starts; 0 where there is no leader.
+    pub log_start: Offset,
     /// Log files by broker, as the page cache has them.
     pub logs: BTreeMap<BrokerId, Bytes>,
     /// Where the group's reading stands: the consumer's position, else the committed offset.
@@ -79,7 +83,8 @@ pub fn judge(
     if missing.is_empty() {
         return (counts, Vec::new());
     }
-    let broken = find(&missing, &partitions());
+    let (broken, expired) = find(&missing, history, &partitions());
+    counts.expired = expired;
     for b in &broken {
         match b.verdict {
             LossVerdict::Lost => counts.lost += 1,
@@ -91,35 +96,44 @@ pub fn judge(
     (counts, broken)
 }
 
-fn find(missing: &[&Message], partitions: &BTreeMap<i32, FinalPartition>) -> Vec<Broken> {
+/// What became of each missing message: the broken promises, and how many expired.
+fn find(
+    missing: &[&Message],
+    history: &History,
+    partitions: &BTreeMap<i32, FinalPartition>,
+) -> (Vec<Broken>, u64) {
     let mut indexes: BTreeMap<i32, Index> = BTreeMap::new();
-    missing
-        .iter()
-        .map(|message| {
-            let id = message.id;
-            let partition = &partitions[&id.partition];
-            let index = indexes
-                .entry(id.partition)
-                .or_insert_with(|| Index::of(id.partition, partition));
-            let found = index.in_leader.get(&id).copied();
-            let found = found.or_else(|| index.damaged_at(message));
-            let verdict = match found {
-                Some(at) if partition.position.is_some_and(|p| p > at) => LossVerdict::Skipped,
-                Some(_) => LossVerdict::Hidden,
-                None if index.elsewhere.contains_key(&id) => LossVerdict::LostOnDisk,
-                None => LossVerdict::Lost,
-            };
-            let SendOutcome::Acked { offset: told, .. } = message.outcome else {
-                unreachable!("only acknowledged messages are looked for");
-            };
-            Broken {
-                id,
-                told,
-                found,
-                verdict,
+    let mut broken = Vec::new();
+    let mut expired = 0;
+    for message in missing {
+        let id = message.id;
+        let partition = &partitions[&id.partition];
+        let index = indexes
+            .entry(id.partition)
+            .or_insert_with(|| Index::of(id.partition, partition));
+        let found = index.in_leader.get(&id).copied();
+        let found = found.or_else(|| index.damaged_at(message));
+        let verdict = match found {
+            Some(at) if partition.position.is_some_and(|p| p > at) => LossVerdict::Skipped,
+            Some(_) => LossVerdict::Hidden,
+            None if index.has_expired(history.what_was_let_go(id), partition) => {
+                expired += 1;
+                continue;
             }
-        })
-        .collect()
+            None if index.elsewhere.contains_key(&id) => LossVerdict::LostOnDisk,
+            None => LossVerdict::Lost,
+        };
+        let SendOutcome::Acked { offset: told, .. } = message.outcome else {
+            unreachable!("only acknowledged messages are looked for");
+        };
+        broken.push(Broken {
+            id,
+            told,
+            found,
+            verdict,
+        });
+    }
+    (broken, expired)
 }
 
 /// Where the messages of a partition are.
@@ -128,6 +142,8 @@ struct Index {
     /// Offsets of the leader's log whose batches are damaged.
     damaged: Vec<Range<Offset>>,
     elsewhere: BTreeMap<MessageId, BrokerId>,
+    /// Last offset of each key in the leader's log.
+    keys: BTreeMap<Bytes, Offset>,
 }
 
 impl Index {
@@ -136,6 +152,7 @@ impl Index {
             in_leader: BTreeMap::new(),
             damaged: Vec::new(),
             elsewhere: BTreeMap::new(),
+            keys: BTreeMap::new(),
         };
         for (&broker, log) in &partition.logs {
             if broker == partition.leader {
@@ -163,11 +180,24 @@ impl Index {
             }
             at = from + header.size();
             next_offset = header.last_offset().saturating_add(1);
-            for (id, offset) in messages_in(&log.slice(from..at), number) {
+            for (id, offset, key) in keyed_messages_in(&log.slice(from..at), number) {
                 // A later copy is a duplicate; the first is what a reader meets.
                 self.in_leader.entry(id).or_insert(offset);
+                if let Some(key) = key {
+                    self.keys.insert(key, offset);
+                }
             }
         }
+    }
+
+    /// Whether retention or compaction took a message: it was seen in a segment that a replica let go of,
+    /// and the leader's log starts behind it, or has a later record of its key.
+    fn has_expired(&self, let_go: Option<&LetGo>, partition: &FinalPartition) -> bool {
+        let Some(LetGo { offset, replaced }) = let_go else {
+            return false;
+        };
+        let replacing = replaced.as_ref().and_then(|key| self.keys.get(key));
+        partition.log_start > *offset || replacing.is_some_and(|later| later > offset)
     }
 
     /// The offset of a message, where the leader's log has it in a damaged batch.
@@ -188,6 +218,12 @@ fn next_valid(log: &Bytes, from: usize) -> Option<(usize, BatchHeader)> {
 
 /// The messages of a partition's log file with their offsets, up to the first batch that is not valid.
 pub fn messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset)> {
+    let keyed = keyed_messages_in(log, partition).into_iter();
+    keyed.map(|(id, offset, _)| (id, offset)).collect()
+}
+
+/// The same with their keys.
+pub fn keyed_messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset, Option<Bytes>)> {
     let mut found = Vec::new();
     for batch in batches(log).map_while(Result::ok) {
         if batch.header.check_crc(&batch.bytes).is_err() {
@@ -198,7 +234,7 @@ pub fn messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset)> {
         };
         for record in records.map_while(Result::ok) {
             if let Some(id) = record.value.as_deref().and_then(MessageId::from_value) {
-                found.push((id.at(partition), record.offset));
+                found.push((id.at(partition), record.offset, record.key.clone()));
             }
         }
     }
@@ -253,6 +289,7 @@ mod tests {
         let partition = FinalPartition {
             leader: 1,
             high_watermark: leader.len() as i64,
+            log_start: 0,
             logs: BTreeMap::from([(1, log_of(leader)), (2, log_of(follower))]),
             position: Some(position),
         };
@@ -267,6 +304,61 @@ mod tests {
         assert_eq!(verdict_of(&[7], &[0], 1), LossVerdict::LostOnDisk);
         assert_eq!(verdict_of(&[0], &[0], 1), LossVerdict::Skipped);
         assert_eq!(verdict_of(&[0], &[0], 0), LossVerdict::Hidden);
+    }
+
+    #[test]
+    fn what_retention_took_has_expired_and_what_only_went_missing_has_not() {
+        let judged = |let_go: Option<LetGo>, log_start| {
+            let mut history = acked(&[0]);
+            if let Some(let_go) = let_go {
+                history.let_go(id(0), let_go);
+            }
+            let partition = FinalPartition {
+                leader: 1,
+                log_start,
+                ..FinalPartition::default()
+            };
+            let (counts, _) = judge_with(&history, partition, &[]);
+            (counts.expired, counts.lost)
+        };
+        let retention = LetGo {
+            offset: 0,
+            replaced: None,
+        };
+        assert_eq!(judged(Some(retention.clone()), 1), (1, 0));
+        assert_eq!(
+            judged(Some(retention), 0),
+            (0, 1),
+            "it is not behind the start"
+        );
+        assert_eq!(judged(None, 1), (0, 1), "nobody let go of it");
+    }
+
+    #[test]
+    fn what_compaction_took_has_expired_where_a_later_record_of_its_key_is_left() {
+        let judged = |key: &'static str| {
+            let mut history = acked(&[0, 1]);
+            let replaced = Some(Bytes::from_static(b"k"));
+            history.let_go(
+                id(0),
+                LetGo {
+                    offset: 0,
+                    replaced,
+                },
+            );
+            let mut batch = BatchBuilder::new();
+            batch.append(0, Some(key.as_bytes()), Some(&id(1).to_value(32)), &[]);
+            batch.set_base(1, 0);
+            let partition = FinalPartition {
+                leader: 1,
+                logs: BTreeMap::from([(1, batch.build())]),
+                ..FinalPartition::default()
+            };
+            let (counts, _) = judge_with(&history, partition, &[]);
+            (counts.expired, counts.lost)
+        };
+        assert_eq!(judged("k"), (1, 0));
+        assert_eq!(judged("another"), (0, 1));
     }
 
     #[test]
@@ -336,6 +428,7 @@ mod tests {
         for damage in [flipped, zeros] {
             let partition = FinalPartition {
                 leader: 1,
+                log_start: 0,
                 high_watermark: 3,
                 logs: BTreeMap::from([(1, log(damage)), (2, log_of(&[0, 1, 2]))]),
                 position: Some(1),

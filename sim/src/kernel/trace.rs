@@ -281,6 +281,10 @@ impl Trace {
                 self.partition(123, partition);
                 self.mix(*base_offset as u64);
             }
+            Fact::LogCleaned { partition, up_to } => {
+                self.partition(125, partition);
+                self.mix(*up_to as u64);
+            }
             Fact::LogStartMoved {
                 partition,
                 offset,

@@ -260,8 +260,8 @@ impl Cleaning {
         }
     }
 
-    /// First offset that is not cleaned; at least where it began.
-    fn end_offset(&self) -> Offset {
+    /// First offset that is not cleaned, as far as it has come; at least where it began.
+    pub fn end_offset(&self) -> Offset {
         (self.map.latest + 1).max(self.cleanable.first_dirty)
     }
 
