@@ -11,7 +11,7 @@
 //! - `segment`, `roll` one segment, and when the next one begins
 //! - [`retention`] what a log forgets from its front
 //! - [`recovery`] loading after a clean and after an unclean end
-//! - [`cleaner`] compaction
+//! - [`cleaner`] compaction of one log, which no broker asks for yet
 //! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
 //! - [`codec`] compressed batches: gzip, snappy, lz4, zstd
 //! - [`control`] control records: the markers that end transactions
@@ -25,8 +25,8 @@
 //! What is modelled: segments in Kafka's on-disk format; batches are validated record by record,
 //! compressed ones too.
 //!
-//! What is NOT modelled: compaction, `DeleteRecords`, transactions (their batches count as idempotent
-//! data), message formats before v2, `segment.jitter.ms`, preallocation, tiered storage.
+//! What is NOT modelled: the cleaner's threads, `DeleteRecords`, transactions (their batches count as
+//! idempotent data), message formats before v2, `segment.jitter.ms`, preallocation, tiered storage.
 
 pub mod append;
 pub mod batch;

@@ -130,6 +130,8 @@ enum Stage {
 #[derive(Debug, Clone)]
 pub struct Cleaning {
     cleanable: Cleanable,
+    /// Last offset and fingerprint of the last batch below the bound.
+    seal: Option<(Offset, u64)>,
     now_ms: i64,
     delete_retention_ms: i64,
     segment_bytes: u64,
@@ -160,6 +162,7 @@ impl Cleaning {
         });
         Cleaning {
             cleanable,
+            seal: seal_of(log, cleanable.first_uncleanable),
             now_ms,
             delete_retention_ms: config.delete_retention_ms,
             segment_bytes: u64::from(config.segment_bytes.unsigned_abs()),
@@ -204,7 +207,14 @@ impl Cleaning {
         disk: &mut dyn Disk,
         token: SyncToken,
     ) -> Result<CleaningProgress, CleaningError> {
-        match std::mem::replace(&mut self.stage, Stage::Done) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        if !self.is_sealed(log) {
+            if let Stage::Clean(_, output) = stage {
+                output.close(disk);
+            }
+            return Err(CleaningError::Aborted);
+        }
+        match stage {
             Stage::Scan(from) => self.scan(from, log, disk)?,
             Stage::Map(from) => self.map(from, log, disk)?,
             Stage::Clean(from, output) => return self.clean(from, output, log, disk, token),
@@ -258,6 +268,12 @@ impl Cleaning {
                 log.dir
             ),
         }
+    }
+
+    /// Whether the log still holds what lay below the bound when the cleaning began: keys of records that
+    /// were cut off replace nothing.
+    fn is_sealed(&self, log: &PartitionLog) -> bool {
+        self.seal == seal_of(log, self.cleanable.first_uncleanable)
     }
 
     /// First offset that is not cleaned, as far as it has come; at least where it began.
@@ -492,7 +508,7 @@ impl Cleaning {
         disk: &mut dyn Disk,
     ) -> Result<(), CleaningError> {
         let group = self.groups.pop_front().expect("it was written");
-        if !unchanged(&group, log) {
+        if !self.is_sealed(log) || !unchanged(&group, log) {
             output.close(disk);
             swap::remove_cleaned(&log.dir, disk)?;
             return Err(CleaningError::Aborted);
@@ -573,6 +589,13 @@ impl Output {
         self.batches.push(batch);
         Ok(())
     }
+}
+
+/// Last offset and fingerprint of the last batch that begins below `bound`. A cleaning changes neither.
+fn seal_of(log: &PartitionLog, bound: Offset) -> Option<(Offset, u64)> {
+    let below = log.batches.partition_point(|b| b.base_offset < bound);
+    let last = log.batches[..below].last()?;
+    Some((last.last_offset, last.prefix))
 }
 
 /// Whether the segments are those that the cleaning has seen, none of them active.
