@@ -653,5 +653,6 @@ fn a_clean_marker_before_a_torn_file_does_not_stop_recovery() {
     assert_eq!((log.log_end_offset(), recovery.truncated_bytes), (1, 100));
 }
 
+mod kafka_folders;
 mod properties;
 mod segments;
