@@ -76,18 +76,25 @@ pub(crate) struct TestCluster {
 impl TestCluster {
     /// A cluster whose partition 0 of topic `t` is led by broker 1 with all three in sync.
     pub fn start(properties: &[(&str, &str)], bug: Option<Bug>) -> TestCluster {
-        TestCluster::launch_all(properties, bug, &[("t", TOPIC)])
+        TestCluster::launch_all(properties, bug, &[("t", TOPIC)], &[])
+    }
+
+    /// The same, the topic with settings of its own.
+    pub fn start_topic(settings: &[(&str, &str)]) -> TestCluster {
+        TestCluster::launch_all(&[], None, &[("t", TOPIC)], settings)
     }
 
     /// The same with `__consumer_offsets`, of one partition on the same brokers.
     pub fn start_with_offsets_topic() -> TestCluster {
-        TestCluster::launch_all(&[], None, &[("t", TOPIC), (OFFSETS_TOPIC, TopicId(78))])
+        let topics = [("t", TOPIC), (OFFSETS_TOPIC, TopicId(78))];
+        TestCluster::launch_all(&[], None, &topics, &[])
     }
 
     fn launch_all(
         properties: &[(&str, &str)],
         bug: Option<Bug>,
         topics: &[(&str, TopicId)],
+        settings: &[(&str, &str)],
     ) -> TestCluster {
         let map: PropertyMap = properties
             .iter()
@@ -124,7 +131,7 @@ impl TestCluster {
             };
             cluster.hosts.insert(node, host);
         }
-        cluster.start_controller(topics);
+        cluster.start_controller(topics, settings);
         for broker in 1..=3 {
             cluster.start_broker(broker);
         }
@@ -135,12 +142,13 @@ impl TestCluster {
         cluster
     }
 
-    fn start_controller(&mut self, topics: &[(&str, TopicId)]) {
+    fn start_controller(&mut self, topics: &[(&str, TopicId)], settings: &[(&str, &str)]) {
+        let settings = settings.iter().map(|(k, v)| (k.to_string(), v.to_string()));
         let topics = topics.iter().map(|&(name, id)| TopicSpec {
             name: name.into(),
             id,
             assignment: vec![vec![1, 2, 3]],
-            configs: Vec::new(),
+            configs: settings.clone().collect(),
         });
         let controller = Controller::new(self.config.clone(), topics.collect(), self.bug);
         self.launch(CONTROLLER, Kind::Controller(Box::new(controller)));

@@ -184,8 +184,9 @@ pub(super) fn validate_produced(
     }
     // A compressed batch is looked into as well, and stays the bytes that it is
     // (`validateMessagesAndAssignOffsetsCompressed` with `compression.type=producer`).
-    let (mut earliest, mut latest) = (i64::MAX, -1);
-    let see = |timestamp: i64| {
+    let (mut earliest, mut latest, mut all_have_keys) = (i64::MAX, -1, true);
+    let see = |timestamp: i64, has_key: bool| {
+        all_have_keys &= has_key;
         latest = timestamp.max(latest);
         // `RecordBatch.NO_TIMESTAMP` has no bounds.
         if timestamp != -1 {
@@ -197,6 +198,12 @@ pub(super) fn validate_produced(
         CodecError::Batch(error) => AppendError::InvalidRecord(error),
         error => AppendError::Compression(error),
     })?;
+    if config.cleanup_policy.compact && !all_have_keys {
+        // `LogValidator.validateKey`
+        return Err(AppendError::InvalidBatch(
+            "a compacted topic takes no record without key",
+        ));
+    }
     if config.log_append_time {
         return Ok((header, now_ms));
     }

@@ -399,17 +399,18 @@ pub fn records(batch: &Bytes) -> Result<Records, BatchError> {
 }
 
 /// Walks all records of an uncompressed batch without allocating, as the leader's validation does,
-/// and hands each record's timestamp to `see`.
+/// and hands each record's timestamp, and whether it has a key, to `see`.
 pub(super) fn check_records(
     bytes: &[u8],
     header: &BatchHeader,
-    mut see: impl FnMut(i64),
+    mut see: impl FnMut(i64, bool),
 ) -> Result<(), BatchError> {
     let batch = &bytes[..header.size()];
     let mut at = HEADER_BYTES;
     for _ in 0..header.record_count {
         let record = parse_record(batch, at)?;
-        see(header.base_timestamp.wrapping_add(record.timestamp_delta));
+        let timestamp = header.base_timestamp.wrapping_add(record.timestamp_delta);
+        see(timestamp, record.key.is_some());
         at = record.end;
     }
     if at != batch.len() {

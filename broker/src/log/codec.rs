@@ -330,8 +330,8 @@ pub fn records(batch: &Bytes, max: usize) -> Result<Records, CodecError> {
     Ok(Records::new(batch, &header))
 }
 
-/// Walks all records of one whole batch, whatever its codec, and hands each one's timestamp to `see`.
-/// `max` bounds the decompressed bytes.
+/// Walks all records of one whole batch, whatever its codec, and hands each one's timestamp, and whether
+/// it has a key, to `see`. `max` bounds the decompressed bytes.
 ///
 /// # Errors
 /// Where they cannot be decompressed within the bound, a record makes no sense, or bytes are left
@@ -340,7 +340,7 @@ pub fn check_records(
     batch: &[u8],
     header: &BatchHeader,
     max: usize,
-    see: impl FnMut(i64),
+    see: impl FnMut(i64, bool),
 ) -> Result<(), CodecError> {
     let Some(codec) = Codec::of(header.compression())? else {
         return Ok(check_plain(batch, header, see)?);

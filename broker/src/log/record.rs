@@ -125,7 +125,7 @@ impl Cursor<'_> {
 pub(super) struct RawRecord {
     pub(super) timestamp_delta: i64,
     offset_delta: i32,
-    key: Option<Range<usize>>,
+    pub(super) key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     header_count: i32,
     headers: Range<usize>,

@@ -16,6 +16,7 @@ use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::checkpoint::{offset_checkpoint_text, parse_offset_checkpoint, read_text};
 use crate::log::clean_shutdown::write_clean_shutdown;
+use crate::log::partition_metadata::{PARTITION_METADATA_FILE, partition_metadata_text};
 use crate::log::{
     CheckpointProgress, CheckpointWrite, FlushProgress, LogStartReason, PartitionLog,
 };
@@ -46,6 +47,8 @@ pub(super) enum SyncUse {
     Cleaning,
     /// `cleaner-offset-checkpoint`.
     CleanerCheckpoint,
+    /// `partition.metadata` of a partition.
+    PartitionMetadata(TopicPartition),
     /// The clean-shutdown marker.
     CleanShutdown,
 }
@@ -215,6 +218,32 @@ impl ReplicaManager {
         }
     }
 
+    /// Writes whom a partition's folder belongs to, where it does not say so yet
+    /// (`PartitionMetadataFile`).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn write_partition_metadata(
+        &mut self,
+        id: TopicPartition,
+        dir: &str,
+        env: &mut Env<'_>,
+    ) -> Result<(), DiskError> {
+        let path = format!("{dir}/{PARTITION_METADATA_FILE}");
+        if env.disk.exists(&path) {
+            return Ok(());
+        }
+        let token = self.sync_token(SyncUse::PartitionMetadata(id));
+        let mut write = CheckpointWrite::new(path);
+        let text = partition_metadata_text(uuid::Uuid::from_u128(id.topic.0));
+        let begun = write.begin(env.disk, text, token);
+        self.metadata_writes.insert(id, write);
+        if begun.is_err() {
+            self.syncs.remove(&token);
+        }
+        begun.map(|_| ())
+    }
+
     /// Sees to what a log's append, truncation or retention has left to do
     /// ([`PartitionLog::has_chores`](crate::log::PartitionLog::has_chores)).
     pub(super) fn do_chores(&mut self, id: TopicPartition, env: &mut Env<'_>) {
@@ -336,6 +365,14 @@ impl ReplicaManager {
             SyncUse::Cleaning => self.cleaning_synced(token, result, env),
             SyncUse::CleanerCheckpoint => {
                 let progress = self.cleaner.checkpoint.synced(env.disk, result);
+                progress.map(|p| p == CheckpointProgress::Again)
+            }
+            SyncUse::PartitionMetadata(id) => {
+                let write = self.metadata_writes.get_mut(&id).expect("it is under way");
+                let progress = write.synced(env.disk, result);
+                if progress != Ok(CheckpointProgress::Again) {
+                    self.metadata_writes.remove(&id);
+                }
                 progress.map(|p| p == CheckpointProgress::Again)
             }
             SyncUse::CleanShutdown => result.map(|()| false),

@@ -122,6 +122,8 @@ pub struct ReplicaManager {
     pub(super) recovery_point_checkpoint: CheckpointWrite,
     pub(super) log_start_checkpoint: CheckpointWrite,
     pub(super) cleaner: Cleaner,
+    /// `partition.metadata` files that are being written.
+    pub(super) metadata_writes: BTreeMap<TopicPartition, CheckpointWrite>,
     checkpointed_high_watermarks: BTreeMap<(String, i32), Offset>,
     pub(super) syncs: BTreeMap<SyncToken, SyncUse>,
     pub(super) next_sync: u64,
@@ -195,6 +197,7 @@ impl ReplicaManager {
             recovery_point_checkpoint,
             log_start_checkpoint,
             cleaner: Cleaner::load(env)?,
+            metadata_writes: BTreeMap::new(),
             checkpointed_high_watermarks,
             syncs: BTreeMap::new(),
             next_sync: 0,
@@ -376,6 +379,7 @@ impl ReplicaManager {
             .copied()
             .unwrap_or(0);
         log.update_high_watermark(checkpointed);
+        self.write_partition_metadata(id, &dir, env)?;
         let config = TopicConfig::resolve(
             &self.config,
             image.topic_configs(&name).unwrap_or(&BTreeMap::new()),

@@ -211,6 +211,24 @@ fn trap_09_truncation_below_the_high_watermark_is_legal_after_an_unclean_electio
 }
 
 #[test]
+fn trap_10_the_flush_behind_a_roll_holds_up_no_acknowledgement() {
+    let mut c = TestCluster::start_topic(&[("internal.segment.bytes", "100")]);
+    for broker in 1..=3 {
+        c.hold(broker, |input| matches!(input, Input::Synced(..)));
+    }
+    assert_eq!(c.produced(1, -1, "a"), (NONE, 0));
+    assert_eq!(c.produced(1, -1, "b"), (NONE, 1));
+    assert_eq!(c.produced(1, -1, "c"), (NONE, 2));
+    let bases: Vec<Offset> = c.partition(1).log.segment_base_offsets().collect();
+    assert_eq!(bases, [0, 1, 2], "each rolls");
+    assert_eq!(c.partition(1).log.recovery_point(), 0, "nothing is flushed");
+    c.release();
+    c.until("the flush in the background", |c| {
+        c.partition(1).log.recovery_point() == 2
+    });
+}
+
+#[test]
 fn trap_12_a_leader_changes_no_isr_without_the_controller() {
     let mut c = TestCluster::start(&[], None);
     c.cut_from_controller(1);

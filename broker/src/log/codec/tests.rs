@@ -38,7 +38,7 @@ fn records_of_a_compressed_batch_are_those_of_the_plain_one() {
         let read: Vec<_> = records(&batch, MAX).unwrap().map(Result::unwrap).collect();
         assert_eq!(read, expected, "{codec:?}");
         let mut last = 0;
-        check_records(&batch, &header, MAX, |timestamp| last = timestamp).unwrap();
+        check_records(&batch, &header, MAX, |timestamp, _| last = timestamp).unwrap();
         assert_eq!(last, 1_039);
     }
 }
@@ -113,7 +113,7 @@ fn records_left_behind_the_last_one_are_noticed_and_an_unknown_codec_too() {
         let batch = compress_batch(&batch(3), codec);
         let mut header = BatchHeader::read(&batch).unwrap();
         header.record_count = 2;
-        let error = check_records(&batch, &header, MAX, |_| ()).unwrap_err();
+        let error = check_records(&batch, &header, MAX, |_, _| ()).unwrap_err();
         let left = "bytes are left behind the last record";
         assert!(error.to_string().contains(left), "{error}");
     }

@@ -232,7 +232,7 @@ impl<'a> Walk<'a> {
         }
         let (plain_header, plain) =
             plain(batch, DECOMPRESSED_MAX).map_err(|error| in_records(start, header, &error))?;
-        let whole = check_records(&plain, &plain_header, |_| ());
+        let whole = check_records(&plain, &plain_header, |_, _| ());
         whole.map_err(|error| in_records(start, header, &error.into()))?;
         let mut next = base_offset;
         for record in Records::new(plain, &plain_header) {

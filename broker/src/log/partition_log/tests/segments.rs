@@ -327,3 +327,23 @@ fn a_log_start_behind_what_is_left_empties_the_log() {
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (9, 9));
     assert_eq!(bases(&log), [9]);
 }
+
+#[test]
+fn a_compacted_topic_takes_no_record_without_key() {
+    let mut disk = MemoryDisk::default();
+    let mut log = open(&mut disk);
+    let mut compacted = config();
+    compacted.cleanup_policy.compact = true;
+    let mut appended = |key: Option<&[u8]>| {
+        let mut builder = BatchBuilder::new();
+        builder.append(NOW, Some(b"k"), Some(b"v"), &[]);
+        builder.append(NOW, key, Some(b"v"), &[]);
+        let batch = builder.build();
+        let appended = log.append_as_leader(&batch, 1, &compacted, NOW, &mut disk);
+        appended
+            .map(|a| a.last_offset)
+            .map_err(|error| error.code())
+    };
+    assert_eq!(appended(Some(b"k")), Ok(1));
+    assert_eq!(appended(None), Err(87));
+}
