@@ -267,6 +267,22 @@ fn write_at_end(file: &File, end: &mut u64, mut bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
+/// Reads that many bytes, into memory that is not filled with zeros first.
+fn read_exact_at(file: &File, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = at + bytes.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof)),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // There may be room for more than was asked for.
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
 impl Disk for RealDisk {
     fn open(&mut self, path: &str) -> Result<FileId, DiskError> {
         let (file, metadata) = self
@@ -330,9 +346,8 @@ impl Disk for RealDisk {
             return Err(DiskError::Io);
         }
         let len = usize::try_from(len).map_err(|_| DiskError::Io)?;
-        let mut bytes = vec![0; len];
-        match open.file.read_exact_at(&mut bytes, at) {
-            Ok(()) => Ok(bytes.into()),
+        match read_exact_at(&open.file, at, len) {
+            Ok(bytes) => Ok(bytes.into()),
             Err(error) => {
                 self.failures.keep("read", &open.path, &error);
                 Err(DiskError::Io)

@@ -62,6 +62,8 @@ impl Window<'_> {
         let known = self.at..=self.at + self.bytes.len() as u64;
         if !(known.contains(&at) && known.contains(&(at + wanted))) {
             let len = wanted.max(WINDOW_BYTES).min(self.file_bytes - at);
+            // Its memory is what the next window is read into.
+            self.bytes = Bytes::new();
             self.bytes = self.disk.read(self.file, at, len)?;
             self.at = at;
         }
