@@ -156,7 +156,12 @@ impl Broker {
 
     fn start(&mut self, env: &mut Env<'_>) {
         let kinds = (timer::FETCHER, timer::PURGATORY);
-        let loaded = take_clean_shutdown(env.disk).and_then(|marker| {
+        let marker = match self.bug {
+            // A marker that no start has taken away, with an epoch that proves nothing.
+            Some(Bug::FalseCleanMarker) => Ok(Some(-1)),
+            _ => take_clean_shutdown(env.disk),
+        };
+        let loaded = marker.and_then(|marker| {
             let clean = marker.is_some();
             let config = self.config.clone();
             let replicas = ReplicaManager::load(self.id, config, self.bug, clean, kinds, env)?;

@@ -65,11 +65,27 @@ pub enum Bug {
     /// A follower whose leader is the same broker in a newer epoch goes on without looking where the logs
     /// part.
     SkipTruncSameLeader,
+    /// A consumer's fetch is bounded by the log end instead of the high watermark.
+    ReadPastHighWatermark,
+    /// Recovery after an unclean end looks at lengths and offsets of batches, and at no checksum: what a
+    /// power loss left of a tail that was not synced is taken for records.
+    RecoveryTrustsTail,
+    /// The marker of an orderly shutdown is there at every start, however the broker ended: as if each
+    /// had been shut down in order once, and no start since had taken the marker away. Nothing is recovered.
+    FalseCleanMarker,
+    /// A sync that failed counts as done.
+    FsyncErrorIgnored,
+    /// A flush syncs the files of new segments and not the directory that they are in.
+    NoDirectorySync,
+    /// The leader-epoch checkpoint takes its name before its bytes are synced.
+    EpochCheckpointWithoutSync,
+    /// Retention deletes whatever is old or too much, above the high watermark too.
+    RetentionPastHighWatermark,
 }
 
 impl Bug {
     /// Every bug, in the order of the catalogue.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 30] = [
         Bug::AckBeforeReplication,
         Bug::TruncateToHighWatermark,
         Bug::IgnoreMinIsr,
@@ -93,6 +109,13 @@ impl Bug {
         Bug::OorTruncateAll,
         Bug::NoEpochOnBecomeLeader,
         Bug::SkipTruncSameLeader,
+        Bug::ReadPastHighWatermark,
+        Bug::RecoveryTrustsTail,
+        Bug::FalseCleanMarker,
+        Bug::FsyncErrorIgnored,
+        Bug::NoDirectorySync,
+        Bug::EpochCheckpointWithoutSync,
+        Bug::RetentionPastHighWatermark,
     ];
 
     /// The name on the command line.
@@ -121,6 +144,13 @@ impl Bug {
             Bug::OorTruncateAll => "oor-truncate-all",
             Bug::NoEpochOnBecomeLeader => "no-epoch-on-become-leader",
             Bug::SkipTruncSameLeader => "skip-trunc-same-leader",
+            Bug::ReadPastHighWatermark => "read-past-high-watermark",
+            Bug::RecoveryTrustsTail => "recovery-trusts-tail",
+            Bug::FalseCleanMarker => "false-clean-marker",
+            Bug::FsyncErrorIgnored => "fsync-error-ignored",
+            Bug::NoDirectorySync => "no-directory-sync",
+            Bug::EpochCheckpointWithoutSync => "epoch-checkpoint-without-sync",
+            Bug::RetentionPastHighWatermark => "retention-past-high-watermark",
         }
     }
 
@@ -158,6 +188,15 @@ impl Bug {
             Bug::OorTruncateAll => "KAFKA-2143 (fixed in 0.9.0.1), there after OFFSET_OUT_OF_RANGE",
             Bug::NoEpochOnBecomeLeader => "KAFKA-7415 (fixed in 2.1)",
             Bug::SkipTruncSameLeader => "KAFKA-7164 (fixed in 2.1)",
+            Bug::ReadPastHighWatermark => "UnifiedLog.read without FetchIsolation.HIGH_WATERMARK",
+            Bug::RecoveryTrustsTail => "LogSegment.recover without batch.ensureValid",
+            Bug::FalseCleanMarker => "KAFKA-10471 (fixed in 2.8)",
+            Bug::FsyncErrorIgnored => {
+                "UnifiedLog.flush without the LogDirFailureChannel of KIP-112"
+            }
+            Bug::NoDirectorySync => "KAFKA-3968 (fixed in 3.0)",
+            Bug::EpochCheckpointWithoutSync => "KAFKA-16541 (fixed in 3.7.1, 3.8)",
+            Bug::RetentionPastHighWatermark => "UnifiedLog.deletableSegments without its bound",
         }
     }
 
@@ -230,6 +269,25 @@ impl Bug {
             }
             Bug::SkipTruncSameLeader => {
                 "a follower that missed a leadership in between keeps records that the leader has truncated"
+            }
+            Bug::ReadPastHighWatermark => {
+                "a consumer goes on behind records that another leader then lacks, and passes over those in their place"
+            }
+            Bug::RecoveryTrustsTail => {
+                "torn batches stay in the log after a power loss, and readers do not get past them"
+            }
+            Bug::FalseCleanMarker => {
+                "what a power loss left of the log is taken as it is, torn batches too"
+            }
+            Bug::FsyncErrorIgnored => {
+                "the broker goes on with, and acknowledges, records that its disk has dropped"
+            }
+            Bug::NoDirectorySync => "a flushed segment is gone after a power loss, file and all",
+            Bug::EpochCheckpointWithoutSync => {
+                "a power loss empties the leader epochs, and logs that have parted are not told apart"
+            }
+            Bug::RetentionPastHighWatermark => {
+                "records that are not replicated yet are deleted, and the high watermark passes them"
             }
         }
     }

@@ -58,6 +58,7 @@ impl Written {
             recovery_point: 0,
             log_start: 0,
             now_ms: NOW_MS,
+            bug: None,
         };
         let (log, _) = PartitionLog::open("t-0", &mut disk, from).expect("a new log");
         let dir = root.join("t-0");

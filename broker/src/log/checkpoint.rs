@@ -158,6 +158,8 @@ pub struct CheckpointWrite {
     stage: Stage,
     /// The newest text that came while another was being written.
     waiting: Option<String>,
+    /// The bytes are synced before the file takes its name; a planted bug forgets that.
+    syncs_bytes: bool,
 }
 
 impl CheckpointWrite {
@@ -167,7 +169,14 @@ impl CheckpointWrite {
             path: path.into(),
             stage: Stage::Idle,
             waiting: None,
+            syncs_bytes: true,
         }
+    }
+
+    /// From now on the file takes its name without its bytes being synced
+    /// ([`Bug::EpochCheckpointWithoutSync`](crate::bug::Bug::EpochCheckpointWithoutSync)).
+    pub(super) fn forget_first_sync(&mut self) {
+        self.syncs_bytes = false;
     }
 
     /// The file that is replaced.
@@ -214,8 +223,20 @@ impl CheckpointWrite {
         let file = disk.open(&CheckpointWrite::temporary_path(&self.path))?;
         disk.truncate(file, 0)?;
         disk.append(file, text.as_bytes())?;
+        if !self.syncs_bytes {
+            return self.replace(disk, token);
+        }
         disk.sync(file, token);
         self.stage = Stage::SyncingFile(token);
+        Ok(())
+    }
+
+    /// The temporary file takes the name.
+    fn replace(&mut self, disk: &mut dyn Disk, token: SyncToken) -> Result<(), DiskError> {
+        disk.rename(&CheckpointWrite::temporary_path(&self.path), &self.path)?;
+        let dir = self.path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        disk.sync_dir(dir, token);
+        self.stage = Stage::SyncingDirectory(token);
         Ok(())
     }
 
@@ -244,10 +265,7 @@ impl CheckpointWrite {
         match self.stage {
             Stage::Idle => panic!("{}: a sync completed that nobody started", self.path),
             Stage::SyncingFile(token) => {
-                disk.rename(&CheckpointWrite::temporary_path(&self.path), &self.path)?;
-                let dir = self.path.rsplit_once('/').map_or("", |(dir, _)| dir);
-                disk.sync_dir(dir, token);
-                self.stage = Stage::SyncingDirectory(token);
+                self.replace(disk, token)?;
                 Ok(CheckpointProgress::Again)
             }
             Stage::SyncingDirectory(token) => {

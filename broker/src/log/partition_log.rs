@@ -4,6 +4,7 @@
 //! are returned and leave what is in memory as it was; Kafka takes the log directory offline then.
 //! What is modelled and what is not stands at the head of [`crate::log`].
 
+use crate::bug::Bug;
 use crate::disk::{Disk, DiskError};
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
 use crate::log::batch::BatchHeader;
@@ -138,6 +139,8 @@ pub struct PartitionLog {
     pub(super) scratch: Vec<u8>,
     /// Half of an append is in the file and could not be cut off again.
     pub(super) damaged: bool,
+    /// A planted bug.
+    pub(super) bug: Option<Bug>,
     /// Records below it are committed, as far as this replica knows. The replica layer moves it,
     /// forward by [`maybe_increment_high_watermark`](Self::maybe_increment_high_watermark) on a
     /// leader; truncation takes it back.
@@ -171,6 +174,7 @@ impl PartitionLog {
             flushes: Vec::new(),
             scratch: Vec::new(),
             damaged: false,
+            bug: None,
             high_watermark: base_offset,
         }
     }

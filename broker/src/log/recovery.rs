@@ -12,6 +12,7 @@
 //! instead of the checkpoint where it is whole: in Kafka an append waits until the checkpoint with
 //! its epoch is in place, here it does not, so the newer of the two is what Kafka would have.
 
+use crate::bug::Bug;
 use crate::disk::{Disk, DiskError, FileId};
 use crate::ids::Offset;
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
@@ -32,6 +33,8 @@ pub struct LoadFrom {
     pub log_start: Offset,
     /// The wall clock in milliseconds, where the interval of `flush.ms` starts.
     pub now_ms: i64,
+    /// A planted bug.
+    pub bug: Option<Bug>,
 }
 
 /// What loading found.
@@ -198,6 +201,10 @@ impl PartitionLog {
         let segments = open_segments(dir, from.log_start.max(0), from.now_ms, disk)?;
         let mut log = PartitionLog::of_segments(dir, segments);
         log.last_flush_ms = from.now_ms;
+        log.bug = from.bug;
+        if from.bug == Some(Bug::EpochCheckpointWithoutSync) {
+            log.epoch_checkpoint.forget_first_sync();
+        }
         let (epochs, unfinished) = read_epochs(dir, disk)?;
         log.epochs = epochs;
         log.epochs_changed = unfinished;
@@ -242,17 +249,24 @@ impl PartitionLog {
         let unflushed = self.segment_of(recovery_point).base_offset;
         let mut recovered_from = (!clean).then_some(unflushed);
         let mut truncated_bytes = 0;
+        let check_crc = self.bug != Some(Bug::RecoveryTrustsTail);
         let mut index = 0;
         while let Some(segment) = self.segments.get(index) {
             let next_base = self.segments.get(index + 1).map(|next| next.base_offset);
             let mut recover = !clean && segment.base_offset >= unflushed;
             let known = self.batches.len();
-            let mut scanned = scan(segment, next_base, recover, disk, &mut self.batches)?;
+            let mut scanned = scan(
+                segment,
+                next_base,
+                recover && check_crc,
+                disk,
+                &mut self.batches,
+            )?;
             if next_base.is_none() && !recover && scanned.valid_bytes < scanned.file_bytes {
                 recover = true;
                 recovered_from.get_or_insert(segment.base_offset);
                 self.batches.truncate(known);
-                scanned = scan(segment, next_base, true, disk, &mut self.batches)?;
+                scanned = scan(segment, next_base, check_crc, disk, &mut self.batches)?;
             }
             let invalid_bytes = scanned.file_bytes - scanned.valid_bytes;
             let segment = &mut self.segments[index];

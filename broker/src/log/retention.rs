@@ -1,5 +1,6 @@
 //! What a log forgets from its front: `UnifiedLog.deleteOldSegments` and `maybeIncrementLogStartOffset`.
 
+use crate::bug::Bug;
 use crate::config::TopicConfig;
 use crate::disk::{Disk, DiskError};
 use crate::ids::Offset;
@@ -31,6 +32,10 @@ impl PartitionLog {
         now_ms: i64,
         disk: &mut dyn Disk,
     ) -> Result<usize, DiskError> {
+        let bound = match self.bug {
+            Some(Bug::RetentionPastHighWatermark) => self.log_end,
+            _ => bound,
+        };
         let mut count = self.delete_below_log_start(bound, now_ms, disk)?;
         if config.cleanup_policy.delete {
             count += self.delete_above_size(config.retention_bytes, bound, now_ms, disk)?;

@@ -5,6 +5,7 @@
 //! handled (and not again when it was parked and is read at its end). Not modelled: fetch sessions,
 //! read_committed below the high watermark (there are no transactions), quotas.
 
+use crate::bug::Bug;
 use crate::controller::MetadataImage;
 use crate::disk::{Disk, DiskError};
 use crate::env::Env;
@@ -187,7 +188,9 @@ impl ReplicaManager {
                 budget = budget.saturating_sub(len);
                 // A consumer whose position lies beyond the high watermark of a new leader does not wait
                 // either (`DelayedFetch.tryComplete`, case F).
-                let beyond = !from_follower && ask.fetch_offset > read.high_watermark;
+                let beyond = !from_follower
+                    && ask.fetch_offset > read.high_watermark
+                    && self.bug != Some(Bug::ReadPastHighWatermark);
                 result.answer_now |=
                     !read.error.is_none() || read.diverging_epoch.is_some() || beyond;
             }
@@ -287,6 +290,15 @@ fn follower_fetched(
     Ok(moved)
 }
 
+/// What a fetch reads up to (`FetchIsolation`): a follower everything, a consumer what is committed.
+fn readable_end(partition: &Partition, from_follower: bool) -> Offset {
+    let log = &partition.log;
+    match from_follower || partition.bug == Some(Bug::ReadPastHighWatermark) {
+        true => log.log_end_offset(),
+        false => log.high_watermark,
+    }
+}
+
 /// Whether reading gives nothing, and neither an error nor a divergence: the reader is at the end of
 /// what it may read.
 fn is_at_end(
@@ -297,11 +309,7 @@ fn is_at_end(
 ) -> bool {
     let from_follower = request.replica_id >= 0;
     let log = &partition.log;
-    let end = if from_follower {
-        log.log_end_offset()
-    } else {
-        log.high_watermark
-    };
+    let end = readable_end(partition, from_follower);
     if ask.fetch_offset != end
         || end < log.log_start_offset()
         || check_epoch(partition, ask, from_follower).is_err()
@@ -357,11 +365,7 @@ pub(super) fn is_fetch_ready(
                 return true;
             }
             let log = &partition.log;
-            let end = if from_follower {
-                log.log_end_offset()
-            } else {
-                log.high_watermark
-            };
+            let end = readable_end(partition, from_follower);
             if ask.fetch_offset > end {
                 // The leader's log was truncated below.
                 return true;
@@ -430,11 +434,7 @@ fn read_partition(
             return Ok(());
         }
     }
-    let upper_bound = if from_follower {
-        log.log_end_offset()
-    } else {
-        log.high_watermark
-    };
+    let upper_bound = readable_end(partition, from_follower);
     let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0)) as i32;
     match log.read(ask.fetch_offset, limit, upper_bound, disk, first) {
         Ok(records) => result.records = records,

@@ -169,6 +169,7 @@ impl ReplicaManager {
                     recovery_point,
                     log_start,
                     now_ms: env.wall_ms,
+                    bug,
                 },
             )?;
             // The topic's id is not known before the metadata is; the directory is.
@@ -369,6 +370,7 @@ impl ReplicaManager {
                     recovery_point: 0,
                     log_start: 0,
                     now_ms: env.wall_ms,
+                    bug: self.bug,
                 };
                 PartitionLog::open(&dir, env.disk, from)?.0
             }

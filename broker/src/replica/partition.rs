@@ -102,7 +102,7 @@ pub struct Partition {
     pub log: PartitionLog,
     local: BrokerId,
     lag_max_ms: i64,
-    bug: Option<Bug>,
+    pub(super) bug: Option<Bug>,
     leader: BrokerId,
     leader_epoch: LeaderEpoch,
     partition_epoch: PartitionEpoch,

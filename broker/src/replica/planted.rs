@@ -298,3 +298,71 @@ fn no_fetch_epoch_serves_a_follower_of_an_earlier_epoch() {
     });
     assert_eq!(seen, (ErrorCode::FencedLeaderEpoch, ErrorCode::None));
 }
+
+#[test]
+fn read_past_high_watermark_gives_a_consumer_what_no_follower_has() {
+    let seen = both(Bug::ReadPastHighWatermark, |bug| {
+        let mut c = TestCluster::start(&[], bug);
+        c.cut_brokers(1, 2);
+        c.cut_brokers(1, 3);
+        c.produced(1, 1, "of nobody else");
+        assert_eq!((c.high_watermark(1), c.log_end(1)), (0, 1));
+        let ask = FetchPartition {
+            partition: 0,
+            current_leader_epoch: 0,
+            fetch_offset: 0,
+            last_fetched_epoch: NO_EPOCH,
+            log_start_offset: 0,
+            partition_max_bytes: 1_000,
+        };
+        let request = FetchRequest {
+            replica_id: -1,
+            replica_epoch: -1,
+            max_wait_ms: 0,
+            min_bytes: 0,
+            max_bytes: 1_000,
+            isolation_level: 0,
+            topics: vec![(TOPIC, smallvec![ask])],
+        };
+        let sent = c.send(1, Request::Fetch(request));
+        c.until("an answer", |c| c.response(sent).is_some());
+        match c.response(sent) {
+            Some(Response::Fetch(response)) => {
+                let read = &response.topics[0].1[0];
+                (read.error, read.high_watermark, !read.records.is_empty())
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+    let none = ErrorCode::None;
+    assert_eq!(seen, ((none, 0, false), (none, 0, true)));
+}
+
+#[test]
+fn false_clean_marker_starts_a_killed_broker_as_after_an_orderly_end() {
+    let seen = both(Bug::FalseCleanMarker, |bug| {
+        let mut c = TestCluster::start(&[], bug);
+        c.kill(1);
+        c.start_broker(1);
+        c.run(SECONDS);
+        let starts = c.facts_of(1).filter_map(|fact| match fact {
+            Fact::BrokerStarted { clean } => Some(*clean),
+            _ => None,
+        });
+        starts.last()
+    });
+    assert_eq!(seen, (Some(false), Some(true)));
+}
+
+#[test]
+fn fsync_error_ignored_acknowledges_what_the_disk_did_not_take() {
+    let seen = both(Bug::FsyncErrorIgnored, |bug| {
+        let mut c = TestCluster::start(&[("log.flush.interval.messages", "1")], bug);
+        c.failing_syncs.insert(1);
+        let sent = c.produce(1, 1, "dropped");
+        c.run(SECONDS);
+        (c.is_alive(1), c.answer(sent).map(|(error, _)| error))
+    });
+    let refused = Some(ErrorCode::KafkaStorageError);
+    assert_eq!(seen, ((false, refused), (true, Some(ErrorCode::None))));
+}

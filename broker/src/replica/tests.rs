@@ -50,6 +50,7 @@ impl Play {
                 recovery_point: 0,
                 log_start: 0,
                 now_ms: 0,
+                bug,
             },
         )
         .unwrap();

@@ -3,7 +3,7 @@
 use super::{Load, Point, Row, Suite, SuiteError, explain, flat};
 use crate::model::{self, CellConfig, Expectation};
 use everyack_broker::bug::Bug;
-use everyack_broker::config::BrokerConfig;
+use everyack_broker::config::{BrokerConfig, TopicConfig};
 use everyack_broker::env::Stream;
 use everyack_sim::fault::draw::PLAN_STREAM;
 use everyack_sim::fault::{DrawContext, Family, FaultPlan, Timeouts, draw};
@@ -20,6 +20,8 @@ const GROUP: &str = "group";
 
 /// The producer application: sends everything and looks at every callback.
 pub const PRODUCER_APPLICATION: &str = "checks-results";
+/// The same with a key in each record: a compacted topic takes none without.
+const KEYED_PRODUCER_APPLICATION: &str = "checks-results-keyed";
 
 /// Kernel events that a run may take for each request that its messages cost at most; reaching the
 /// bound is a failure of the testbed.
@@ -153,8 +155,13 @@ impl Suite {
             partitions: row.partitions,
             replication_factor: broker.default_replication_factor,
         };
+        let topic = TopicConfig::resolve(&broker, &files.topic).map_err(of)?;
+        let producer = match topic.cleanup_policy.compact {
+            true => KEYED_PRODUCER_APPLICATION,
+            false => PRODUCER_APPLICATION,
+        };
         let applications = Applications {
-            producer: PRODUCER_APPLICATION.to_owned(),
+            producer: producer.to_owned(),
             producers: row.load.producers,
             consumer: point.application.name().to_owned(),
             consumers: row.load.consumers,

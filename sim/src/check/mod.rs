@@ -6,10 +6,12 @@
 //! - [`truncation`] an invariant: no truncation below the point where follower and leader agree
 //! - [`copies`] an invariant: what a follower has copied, its leader has
 //! - [`high_watermark`] an invariant: what lies below it, every member of the ISR has
+//! - [`committed`] an invariant: nothing above it is deleted, or read by a consumer
 //! - [`isr_members`] an invariant: whoever joins the ISR holds every committed record
 //! - [`shadow`] the logs as the facts tell, which these compare
 //! - [`verdict`] what became of each acknowledged message
 
+pub mod committed;
 pub mod copies;
 pub mod high_watermark;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub struct Invariants {
     min_isr: min_isr::MinIsr,
     logs: shadow::ShadowLogs,
     log_matching: log_matching::LogMatching,
+    committed: committed::Committed,
     isr_members: isr_members::IsrMembers,
     copies: copies::Copies,
     high_watermark: high_watermark::HighWatermark,
@@ -55,6 +58,7 @@ impl Invariants {
             }
             Fact::HighWatermark { .. } => {
                 anomalies.extend(self.min_isr.check(node, fact));
+                self.committed.check(node, fact);
                 anomalies.extend(self.log_matching.check(node, fact, &self.logs));
                 let (logs, matching) = (&self.logs, &self.log_matching);
                 let isr = &self.isr_members;
@@ -65,10 +69,22 @@ impl Invariants {
             _ => {}
         }
         anomalies.extend(self.min_isr.check(node, fact));
+        anomalies.extend(self.committed.check(node, fact));
         anomalies.extend(truncation::check(node, fact, &self.logs));
         self.logs.see(node, fact, id_of);
         anomalies.extend(self.log_matching.check(node, fact, &self.logs));
         let (logs, matching) = (&self.logs, &self.log_matching);
         anomalies.extend(self.isr_members.check(node, fact, logs, matching));
+    }
+
+    /// Takes a record that a poll of a consumer returned, and notes what it breaks.
+    pub fn delivered(
+        &self,
+        node: NodeId,
+        partition: TopicPartition,
+        offset: Offset,
+        anomalies: &mut Vec<Anomaly>,
+    ) {
+        anomalies.extend(self.committed.delivered(node, partition, offset));
     }
 }

@@ -452,6 +452,7 @@ impl Host {
                 recovery_point: points.first().map_or(0, |entry| entry.offset),
                 log_start,
                 now_ms: NOW,
+                bug: None,
             };
             PartitionLog::open(DIR, disk, from)
         });

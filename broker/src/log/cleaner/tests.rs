@@ -31,6 +31,7 @@ fn open(disk: &mut dyn Disk, clean: bool) -> PartitionLog {
         recovery_point: 0,
         log_start: 0,
         now_ms: NOW,
+        bug: None,
     };
     let (mut log, _) = PartitionLog::open(DIR, disk, from).unwrap();
     log.update_high_watermark(Offset::MAX);

@@ -29,6 +29,7 @@ fn load_from(clean: bool, recovery_point: Offset) -> LoadFrom {
         recovery_point,
         log_start: 0,
         now_ms: NOW,
+        bug: None,
     }
 }
 
@@ -654,5 +655,6 @@ fn a_clean_marker_before_a_torn_file_does_not_stop_recovery() {
 }
 
 mod kafka_folders;
+mod planted;
 mod properties;
 mod segments;

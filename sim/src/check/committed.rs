@@ -1,0 +1,121 @@
+//! Invariant: nothing above the high watermark is deleted from the front of a log, or read by a consumer.
+//!
+//! `UnifiedLog.deletableSegments` keeps a segment that reaches beyond it, `Partition.deleteRecordsOnLeader`
+//! refuses an offset above it, and a follower takes over its leader's log start. What is deleted above it
+//! nobody else may have, and the high watermark, which is never below the log start, passes it unreplicated.
+//! A consumer is served below it (`FetchIsolation.HIGH_WATERMARK`): what lies above another leader may
+//! never have had.
+//!
+//! Judged against the highest that any replica of the partition has told, which covers all that is
+//! committed; a replica that has just started tells nothing of its own.
+
+use crate::result::Anomaly;
+use everyack_broker::fact::Fact;
+use everyack_broker::ids::*;
+use std::collections::BTreeMap;
+
+/// Watches every log, and every consumer.
+#[derive(Debug, Default)]
+pub struct Committed {
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Committed {
+    /// Takes a fact; says what it breaks.
+    pub fn check(&mut self, node: NodeId, fact: &Fact) -> Option<Anomaly> {
+        match fact {
+            Fact::HighWatermark {
+                partition, offset, ..
+            } => {
+                let highest = self.high_watermarks.entry(*partition).or_insert(0);
+                *highest = (*highest).max(*offset);
+                None
+            }
+            Fact::LogStartMoved {
+                partition,
+                offset,
+                reason,
+            } => {
+                let highest = self.high_watermark(*partition);
+                (*offset > highest).then(|| Anomaly {
+                    check: "committed".into(),
+                    what: format!(
+                        "{node} let its log of partition {} start at offset {offset} ({reason:?}), \
+                         above every high watermark of that partition so far, {highest}",
+                        partition.partition
+                    ),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes a record that a poll returned; says what it breaks.
+    pub fn delivered(
+        &self,
+        node: NodeId,
+        partition: TopicPartition,
+        offset: Offset,
+    ) -> Option<Anomaly> {
+        let highest = self.high_watermark(partition);
+        (offset >= highest).then(|| Anomaly {
+            check: "committed".into(),
+            what: format!(
+                "{node} was given the record at offset {offset} of partition {}, which no high \
+                 watermark of that partition has passed so far, {highest}",
+                partition.partition
+            ),
+        })
+    }
+
+    fn high_watermark(&self, partition: TopicPartition) -> Offset {
+        self.high_watermarks.get(&partition).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::*;
+    use super::*;
+    use everyack_broker::log::LogStartReason;
+
+    fn seen(history: &[(NodeId, Fact)]) -> (Committed, usize) {
+        let mut committed = Committed::default();
+        let broken = history.iter();
+        let broken = broken.filter_map(|(node, fact)| committed.check(*node, fact));
+        let broken = broken.count();
+        (committed, broken)
+    }
+
+    fn starts(node: NodeId, offset: Offset) -> (NodeId, Fact) {
+        let fact = Fact::LogStartMoved {
+            partition: P,
+            offset,
+            reason: LogStartReason::SegmentDeletion,
+        };
+        (node, fact)
+    }
+
+    #[test]
+    fn a_log_starts_up_to_the_high_watermark_that_any_replica_has_told() {
+        assert_eq!(seen(&[moved(A, 5), starts(A, 5), starts(B, 4)]).1, 0);
+        let behind = [moved(A, 5), high_watermark(B, 3), starts(B, 5)];
+        assert_eq!(seen(&behind).1, 0);
+    }
+
+    #[test]
+    fn a_log_start_above_it_is_found() {
+        assert_eq!(seen(&[moved(A, 5), starts(A, 6)]).1, 1);
+        assert_eq!(seen(&[starts(B, 1), moved(A, 5), starts(B, 6)]).1, 2);
+    }
+
+    #[test]
+    fn a_consumer_is_given_what_lies_below_it() {
+        let (committed, _) = seen(&[moved(A, 5), high_watermark(B, 3)]);
+        let reader = NodeId(NodeId::FIRST_CLIENT);
+        assert!(committed.delivered(reader, P, 4).is_none());
+        assert!(committed.delivered(reader, P, 5).is_some());
+        let other = TopicPartition::new(P.topic, 1);
+        assert!(committed.delivered(reader, other, 0).is_some());
+    }
+}
