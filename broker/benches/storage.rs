@@ -90,6 +90,7 @@ impl Partition {
             recovery_point: 0,
             log_start: 0,
             now_ms: NOW_MS,
+            bug: None,
         };
         let (log, recovery) = PartitionLog::open("t-0", &mut disk, from).expect("a healthy disk");
         assert_eq!(recovery.truncated_bytes, 0);
