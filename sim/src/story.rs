@@ -342,6 +342,7 @@ fn fact_sentence(fact: &Fact, names: &Names) -> Option<String> {
             from,
             to,
             high_watermark,
+            ..
         } => Some(format!(
             "truncates {} from {from} to {to} (its high watermark was {high_watermark})",
             p(partition)

@@ -123,6 +123,8 @@ pub struct PartitionLog {
     pub(super) log_end: Offset,
     /// Of all segments.
     pub(super) batches: Vec<BatchMetadata>,
+    /// Fingerprint of what retention has taken from the front since the log was begun or loaded.
+    pub(super) front_prefix: u64,
     /// Removed segments whose files are still there.
     pub(super) deleted: Vec<DeletedSegment>,
     /// A roll asked for a flush up to here (`UnifiedLog.roll`).
@@ -162,6 +164,7 @@ impl PartitionLog {
             log_start: base_offset,
             log_end: base_offset,
             batches: Vec::new(),
+            front_prefix: 0,
             deleted: Vec::new(),
             rolled_to: None,
             epochs: LeaderEpochCache::new(),
@@ -197,6 +200,12 @@ impl PartitionLog {
     /// Base offsets of the segments, oldest first; the last is the active one.
     pub fn segment_base_offsets(&self) -> impl ExactSizeIterator<Item = Offset> {
         self.segments.iter().map(|segment| segment.base_offset)
+    }
+
+    /// Whether a truncation to `offset` leaves nothing and begins the log anew there
+    /// ([`truncate_fully_and_start_at`](Self::truncate_fully_and_start_at)).
+    pub fn begins_behind(&self, offset: Offset) -> bool {
+        offset < self.segments[0].base_offset
     }
 
     /// The file that holds a batch.
@@ -249,9 +258,11 @@ impl PartitionLog {
         &self.batches[self.first_ending_at_or_after(offset)..]
     }
 
-    /// Fingerprint of the whole log, 0 for an empty one ([`BatchMetadata::prefix`]).
+    /// Fingerprint of all that was appended since the log was begun or loaded and not cut off again,
+    /// whether retention has left it or not ([`BatchMetadata::prefix`]).
     pub fn prefix(&self) -> u64 {
-        self.batches.last().map_or(0, |batch| batch.prefix)
+        let last = self.batches.last();
+        last.map_or(self.front_prefix, |batch| batch.prefix)
     }
 
     /// What is known of the partition's producers.
@@ -468,7 +479,7 @@ impl PartitionLog {
             self.epochs_changed |= self.epochs.truncate_from_end(self.log_end);
             return Ok(false);
         }
-        if offset < self.segments[0].base_offset {
+        if self.begins_behind(offset) {
             self.truncate_fully_and_start_at(offset, disk)?;
             return Ok(true);
         }
@@ -526,6 +537,7 @@ impl PartitionLog {
         }
         self.segments = vec![new];
         self.batches.clear();
+        self.front_prefix = 0;
         self.damaged = false;
         self.log_start = offset;
         self.set_log_end_after_truncation(offset);

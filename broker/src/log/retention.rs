@@ -132,7 +132,9 @@ impl PartitionLog {
         }
         let first = self.segments[0].base_offset;
         let gone = self.batches.partition_point(|b| b.base_offset < first);
-        self.batches.drain(..gone);
+        if let Some(last) = self.batches.drain(..gone).next_back() {
+            self.front_prefix = last.prefix;
+        }
         self.maybe_increment_log_start(first);
         Ok(count)
     }

@@ -449,6 +449,7 @@ impl ReplicaManager {
         let partition = &mut self.replicas.get_mut(id).expect("it is fetched").partition;
         let from = partition.log.log_end_offset();
         let high_watermark = partition.log.high_watermark;
+        let anew = partition.log.begins_behind(to);
         let cut = match partition.log.truncate_to(to, env.disk) {
             Ok(cut) => cut,
             Err(error) => {
@@ -464,6 +465,7 @@ impl ReplicaManager {
                 from,
                 to,
                 high_watermark,
+                anew,
             });
         }
         let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);
@@ -544,6 +546,7 @@ impl ReplicaManager {
                         from: log_end,
                         to: leader_start,
                         high_watermark,
+                        anew: true,
                     });
                     self.do_chores(id, env);
                     self.checkpoint_recovery_points(env);

@@ -135,6 +135,25 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_begins_anew_is_counted_from_there() {
+        let anew = Fact::Truncated {
+            partition: P,
+            from: 2,
+            to: 1,
+            high_watermark: 1,
+            anew: true,
+        };
+        let told = |prefix| {
+            let mut history = followed();
+            history.extend([copied(B, 0, 0, 10), copied(B, 1, 1, 11)]);
+            history.extend([(B, anew.clone()), copied(B, 1, 1, prefix)]);
+            judge(&history).len()
+        };
+        assert_eq!(told(1), 0, "ten and one are eleven");
+        assert_eq!(told(11), 1);
+    }
+
+    #[test]
     fn records_behind_the_leaders_end_are_caught() {
         let mut history = followed();
         history.push(copied(B, 0, 2, 12));

@@ -58,6 +58,7 @@ pub fn truncated(node: NodeId, from: Offset, to: Offset) -> (NodeId, Fact) {
         from,
         to,
         high_watermark: 0,
+        anew: false,
     };
     (node, fact)
 }

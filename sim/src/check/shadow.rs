@@ -197,11 +197,10 @@ impl ShadowLogs {
             }
             Fact::Truncated {
                 partition,
-                from,
                 to,
+                anew: true,
                 ..
-            } if to > from => {
-                // `truncateFullyAndStartAt`: where its leader's log starts.
+            } => {
                 let before = self.log(node, *partition).and_then(|log| {
                     let (_, leading) = self.leader_of(log, *partition)?;
                     leading.prefix_at(*to)

@@ -177,9 +177,10 @@ impl Trace {
                 from,
                 to,
                 high_watermark,
+                anew,
             } => {
                 self.partition(103, partition);
-                self.numbers(&[*from, *to, *high_watermark]);
+                self.numbers(&[*from, *to, *high_watermark, i64::from(*anew)]);
             }
             Fact::Flushed { partition, offset } => {
                 self.partition(104, partition);

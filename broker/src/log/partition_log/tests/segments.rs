@@ -347,3 +347,23 @@ fn a_compacted_topic_takes_no_record_without_key() {
     assert_eq!(appended(Some(b"k")), Ok(1));
     assert_eq!(appended(None), Err(87));
 }
+
+#[test]
+fn a_fingerprint_goes_on_whatever_retention_takes_and_begins_anew_with_the_log() {
+    let (mut whole_disk, mut disk) = (MemoryDisk::default(), MemoryDisk::default());
+    let (mut whole, mut log) = (seven(&mut whole_disk), seven(&mut disk));
+    assert_eq!(log.prefix(), whole.prefix());
+    let gone = log.delete_old_segments(&retained(|c| c.retention_ms = 0), 7, NOW + 1, &mut disk);
+    assert_eq!((gone, log.batches().len()), (Ok(4), 0));
+    fill(&mut whole, &mut whole_disk, &["h"]);
+    let up_to_seven = log.prefix();
+    fill(&mut log, &mut disk, &["h"]);
+    assert_eq!(log.prefix(), whole.prefix());
+    // Cut to where it starts: nothing is left, and what was counted stays.
+    assert!(!log.begins_behind(7));
+    assert_eq!(log.truncate_to(7, &mut disk), Ok(true));
+    assert_eq!((log.prefix(), log.batches().len()), (up_to_seven, 0));
+    assert!(log.begins_behind(6));
+    assert_eq!(log.truncate_to(6, &mut disk), Ok(true));
+    assert_eq!(log.prefix(), 0);
+}
