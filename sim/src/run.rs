@@ -26,11 +26,11 @@ use bytes::Bytes;
 use everyack_broker::config::{Acks, ProducerConfig};
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use everyack_broker::log::LogStartReason;
+use everyack_broker::log::{LogStartReason, PartitionLog};
 use everyack_broker::time::{MICROS, MILLIS, Nanos, SECONDS};
 use everyack_broker::wire::{Frame, Request};
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often the phases are looked at.
 const TICK: Nanos = 50 * MILLIS;
@@ -125,6 +125,8 @@ struct Run<'a> {
     timeouts: Timeouts,
     acks_0: bool,
     positions_fixed: Vec<NodeId>,
+    /// Files of the topic's segments, by partition and base offset, on whichever broker.
+    segment_paths: BTreeMap<(i32, Offset), String>,
     finished_producers: u32,
     quiet_ticks: u32,
     /// The order in which the producers start, by their index.
@@ -173,6 +175,7 @@ impl<'a> Run<'a> {
             timeouts,
             acks_0,
             positions_fixed: Vec::new(),
+            segment_paths: BTreeMap::new(),
             finished_producers: 0,
             quiet_ticks: 0,
             producers_in_order,
@@ -324,7 +327,7 @@ impl<'a> Run<'a> {
     /// The messages of the batch that a leader has just appended, from its log; none where the same step
     /// has cut it off again.
     fn messages_at(
-        &self,
+        &mut self,
         node: NodeId,
         partition: TopicPartition,
         base_offset: Offset,
@@ -336,9 +339,14 @@ impl<'a> Run<'a> {
         let Some(batch) = batch.filter(|b| b.base_offset == base_offset) else {
             return Vec::new();
         };
-        let path = replica.expect("it has the batch").log.file_of(&batch);
+        let log = &replica.expect("it has the batch").log;
+        let segment = (partition.partition, log.segment_that_holds(&batch));
+        let path = self.segment_paths.entry(segment).or_insert_with(|| {
+            let dir = format!("{}-{}", self.cluster.topic, segment.0);
+            PartitionLog::file_name(&dir, segment.1)
+        });
         let disk = kernel.disk(crate::cluster::machine_of(node));
-        let content = disk.content(&path).expect("the log's file");
+        let content = disk.content(path).expect("the log's file");
         let from = batch.position as usize;
         // A broker that takes no notice of a failed sync goes on behind what its disk has dropped.
         let Some(bytes) = content.get(from..from + batch.size as usize) else {

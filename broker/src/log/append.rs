@@ -380,11 +380,7 @@ impl PartitionLog {
             arriving.last_offset = batch.last_offset;
             arriving.max_timestamp = arriving.max_timestamp.max(batch.max_timestamp);
         }
-        // What a roll sees of the log is what was there before.
-        let added = self.batches.split_off(known);
-        let rolled = self.maybe_roll(arriving, first_offset, config, now_ms, disk);
-        self.batches.extend(added);
-        rolled?;
+        self.maybe_roll(arriving, first_offset, config, now_ms, disk)?;
         self.check_relative_offset(arriving.last_offset)?;
         let position = self.active().size;
         for batch in &mut self.batches[known..] {

@@ -208,10 +208,10 @@ impl PartitionLog {
         offset < self.segments[0].base_offset
     }
 
-    /// The file that holds a batch.
-    pub fn file_of(&self, batch: &BatchMetadata) -> String {
-        let base_offset = self.segment_of(batch.base_offset).base_offset;
-        PartitionLog::file_name(&self.dir, base_offset)
+    /// Where the segment begins that holds a batch, which is its file's name
+    /// ([`file_name`](Self::file_name)).
+    pub fn segment_that_holds(&self, batch: &BatchMetadata) -> Offset {
+        self.segment_of(batch.base_offset).base_offset
     }
 
     /// Segments that were removed since this was last asked; their files are renamed and are to be

@@ -127,6 +127,8 @@ pub fn prefix_at(ends: &[(Offset, u64)], offset: Offset) -> Option<u64> {
 #[derive(Debug, Default)]
 pub struct ShadowLogs {
     logs: BTreeMap<(NodeId, TopicPartition), ShadowLog>,
+    /// Whether any of them was compacted: in most runs none is.
+    any_cleaned: bool,
 }
 
 impl ShadowLogs {
@@ -180,7 +182,8 @@ impl ShadowLogs {
                 prefix,
                 ..
             } => {
-                let compacted = self.copies_what_was_compacted(node, *partition, *base_offset);
+                let compacted = self.any_cleaned
+                    && self.copies_what_was_compacted(node, *partition, *base_offset);
                 let log = self.log_mut(node, *partition);
                 if compacted {
                     log.ends.clear();
@@ -222,6 +225,7 @@ impl ShadowLogs {
                 log.loaded = true;
             }
             Fact::LogCleaned { partition, up_to } => {
+                self.any_cleaned = true;
                 let log = self.log_mut(node, *partition);
                 log.cleaned_to = log.cleaned_to.max(*up_to);
             }
