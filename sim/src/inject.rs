@@ -471,13 +471,11 @@ impl Injector {
         for &broker in &cluster.brokers {
             start_broker(broker, cluster, world);
         }
-        let brokers = cluster.brokers.iter().map(|b| NodeId::of_broker(*b));
-        for node in brokers.chain([cluster.controller]) {
-            assert!(
-                world.kernel().is_alive(node),
-                "{node} is still down after the heal"
-            );
-        }
+        // A broker may halt at once again over what is in its log directory; no fault hits the controller.
+        assert!(
+            world.kernel().is_alive(cluster.controller),
+            "the controller is down"
+        );
         world.record(cluster.controller, EventKind::Fault(FaultEvent::Healed));
     }
 }

@@ -129,6 +129,8 @@ struct Run<'a> {
     segment_paths: BTreeMap<(i32, Offset), String>,
     finished_producers: u32,
     quiet_ticks: u32,
+    /// When a message was last processed that had not been before.
+    last_progress: Nanos,
     /// The order in which the producers start, by their index.
     producers_in_order: Vec<usize>,
 }
@@ -178,6 +180,7 @@ impl<'a> Run<'a> {
             segment_paths: BTreeMap::new(),
             finished_producers: 0,
             quiet_ticks: 0,
+            last_progress: 0,
             producers_in_order,
         }
     }
@@ -367,10 +370,12 @@ impl<'a> Run<'a> {
                 let (invariants, anomalies) = (&self.invariants, &mut self.anomalies);
                 invariants.delivered(event.node, partition, *offset, anomalies);
             }
-            ClientEvent::Processed { message, .. }
-                if self.history.times_processed(*message) > 1 =>
-            {
-                self.marks.processed_again();
+            ClientEvent::DeadLettered(_) => self.last_progress = event.at,
+            ClientEvent::Processed { message, .. } => {
+                match self.history.times_processed(*message) {
+                    0 | 1 => self.last_progress = event.at,
+                    _ => self.marks.processed_again(),
+                }
             }
             _ => {}
         }
@@ -428,8 +433,12 @@ impl<'a> Run<'a> {
                 }
             }
             Phase::Liveness { since } => {
-                let bound = self.timeouts.liveness_ms(self.processing_ms());
-                let late = now - since >= bound.saturating_mul(MILLIS);
+                let producers = self.spec.applications.producers;
+                let processing_ms = self.spec.workload.processing_ms(producers);
+                let bound = self.timeouts.liveness_ms(processing_ms);
+                // A consumer that is slow is not one that stands still.
+                let idle = now - since.max(self.last_progress);
+                let late = idle >= bound.saturating_mul(MILLIS);
                 if late || self.nothing_can_change() {
                     return Some(Outcome::Finished);
                 }
@@ -437,12 +446,6 @@ impl<'a> Run<'a> {
         }
         self.observe();
         None
-    }
-
-    fn processing_ms(&self) -> u64 {
-        let messages = u64::from(self.spec.applications.producers)
-            * u64::from(self.spec.workload.messages_per_producer);
-        messages * self.spec.workload.processing_us * 3 / 2 / 1_000
     }
 
     async fn start_consumers(&mut self) {

@@ -91,6 +91,19 @@ pub struct Workload {
     pub processing_us: u64,
 }
 
+impl Workload {
+    /// Messages of so many producers.
+    pub fn messages(&self, producers: u32) -> u64 {
+        u64::from(producers) * u64::from(self.messages_per_producer)
+    }
+
+    /// What one consumer needs to process them all, and half as much again, in milliseconds.
+    pub fn processing_ms(&self, producers: u32) -> u64 {
+        let mean_us = self.messages(producers).saturating_mul(self.processing_us);
+        mean_us.saturating_mul(3) / 2 / 1_000
+    }
+}
+
 /// How requests travel between nodes; the trace is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,113 +1,26 @@
 //! Client settings and applications in whole runs on a small cluster.
 
+mod small_cluster;
+
 use everyack_broker::bug::Bug;
-use everyack_broker::env::Stream;
-use everyack_sim::fault::{
-    Direction, DrawContext, Family, Fault, Timeouts, Trigger, What, When, Whom, draw,
-};
+use everyack_broker::time::MILLIS;
+use everyack_sim::fault::{Direction, Family, Fault, Timeouts, Trigger, What, When, Whom};
 use everyack_sim::mechanism::Mechanism;
-use everyack_sim::result::{MessageCounts, Outcome, RunResult};
-use everyack_sim::run::run;
+use everyack_sim::result::MessageCounts;
 use everyack_sim::spec::*;
+use small_cluster::{finished, map};
 
-const PLAN_STREAM: u64 = 0x706c_616e;
-
-fn map(pairs: &[(&str, &str)]) -> Properties {
-    let owned = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-    owned.collect()
-}
-
-/// Three brokers, three replicas, min ISR 2, acks=all, timeouts of seconds; the rest is Kafka's.
 fn properties() -> PropertyFiles {
-    PropertyFiles {
-        broker: map(&[
-            ("default.replication.factor", "3"),
-            ("min.insync.replicas", "2"),
-            ("broker.session.timeout.ms", "3000"),
-            ("broker.heartbeat.interval.ms", "500"),
-            ("replica.lag.time.max.ms", "3000"),
-            ("replica.socket.timeout.ms", "3000"),
-            ("replica.fetch.backoff.ms", "200"),
-            ("log.initial.task.delay.ms", "1000"),
-            ("offsets.topic.num.partitions", "1"),
-        ]),
-        topic: Properties::new(),
-        producer: map(&[
-            ("acks", "all"),
-            ("request.timeout.ms", "2000"),
-            ("delivery.timeout.ms", "20000"),
-            ("socket.connection.setup.timeout.ms", "1000"),
-            ("socket.connection.setup.timeout.max.ms", "3000"),
-        ]),
-        consumer: map(&[
-            ("group.id", "group"),
-            ("enable.auto.commit", "false"),
-            ("auto.offset.reset", "earliest"),
-            ("auto.commit.interval.ms", "1000"),
-            ("request.timeout.ms", "2000"),
-            ("default.api.timeout.ms", "6000"),
-            ("socket.connection.setup.timeout.ms", "1000"),
-            ("socket.connection.setup.timeout.max.ms", "3000"),
-        ]),
-    }
+    let mut properties = small_cluster::properties();
+    let often = [("auto.commit.interval.ms", "1000")];
+    properties.consumer.extend(map(&often));
+    properties
 }
 
 fn spec(family: Family, consumer: &str, properties: PropertyFiles, seed: u64) -> RunSpec {
-    let topology = Topology {
-        brokers: 3,
-        controllers: 1,
-        topic: "orders".into(),
-        partitions: 3,
-        replication_factor: 3,
-    };
-    let timeouts = Timeouts::from_properties(&properties).unwrap();
-    let workload = Workload {
-        messages_per_producer: 200,
-        message_bytes: 100,
-        spread_ms: timeouts.spread_ms(family),
-        processing_us: 10_000,
-    };
-    let context = DrawContext::new(timeouts.clone(), &topology, &workload, 2, 2);
-    let plan = draw(family, &context, &mut Stream::new(seed, PLAN_STREAM));
-    let simulated_ms = timeouts.run_limit_ms(
-        family,
-        workload.spread_ms,
-        plan.faults.len(),
-        400 * workload.processing_us / 1_000,
-    );
-    RunSpec {
-        seed,
-        topology,
-        properties,
-        applications: Applications {
-            producer: "checks-results".into(),
-            producers: 2,
-            consumer: consumer.into(),
-            consumers: 2,
-        },
-        workload,
-        family: family.name().into(),
-        plan,
-        wire: WireMode::Typed,
-        bug: None,
-        limits: Limits {
-            simulated_ms,
-            events: 10_000_000,
-        },
-        record: Record::Summary,
-    }
-}
-
-fn finished(spec: &RunSpec) -> RunResult {
-    let result = run(spec);
-    assert_eq!(
-        result.outcome,
-        Outcome::Finished,
-        "{} {}",
-        spec.family,
-        spec.seed
-    );
-    result
+    let mut spec = small_cluster::spec(family, properties, 200, 10_000, seed);
+    spec.applications.consumer = consumer.into();
+    spec
 }
 
 /// A producer without idempotence and with one request in flight, which learns of new leaders while
@@ -178,6 +91,25 @@ fn whoever_commits_what_it_has_processed_skips_nothing_when_it_is_killed() {
         assert!(sum.acked > 2_000, "{consumer}: {sum:?}");
         assert_eq!(sum.consumed, sum.acked, "{consumer}: {sum:?}");
     }
+}
+
+/// The followers of the offsets topic wait for more than a commit before they fetch it.
+#[test]
+fn a_consumer_that_waits_long_for_each_commit_is_listened_to_until_it_has_read_all() {
+    let mut properties = properties();
+    let broker = [("replica.fetch.min.bytes", "1000000")];
+    properties.broker.extend(map(&broker));
+    properties
+        .consumer
+        .extend(map(&[("max.poll.records", "1")]));
+    let timeouts = Timeouts::from_properties(&properties).unwrap();
+    let spec = spec(Family::None, "commit-after-processing", properties, 0);
+    let result = finished(&spec);
+    assert_eq!(result.messages.consumed, result.messages.acked);
+    assert_eq!(result.messages.acked, 400);
+    // Longer than one that stands still is listened to.
+    let load_and_bound = timeouts.spread_ms(Family::None) + timeouts.liveness_ms(6_000);
+    assert!(result.simulated_ns > load_and_bound * MILLIS);
 }
 
 #[test]

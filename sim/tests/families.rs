@@ -2,19 +2,14 @@
 //! configuration keeps its promise under what it should survive, and what a weaker one loses has the
 //! name of the family's mechanism.
 
-use everyack_broker::env::Stream;
-use everyack_sim::fault::draw::PLAN_STREAM;
-use everyack_sim::fault::{DrawContext, Family, Timeouts, Trigger, When, draw};
-use everyack_sim::mechanism::Mechanism;
-use everyack_sim::result::{Outcome, RunResult};
-use everyack_sim::run::run;
-use everyack_sim::spec::*;
-use std::collections::BTreeSet;
+mod small_cluster;
 
-fn map(pairs: &[(&str, &str)]) -> Properties {
-    let owned = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-    owned.collect()
-}
+use everyack_sim::fault::{Family, Trigger, When};
+use everyack_sim::mechanism::Mechanism;
+use everyack_sim::result::RunResult;
+use everyack_sim::spec::*;
+use small_cluster::{finished, map};
+use std::collections::BTreeSet;
 
 /// What a test varies; the rest is three brokers, timeouts of seconds, and Kafka's defaults.
 #[derive(Clone, Copy)]
@@ -45,94 +40,31 @@ const SOUND: Setup = Setup {
     topic: &[],
 };
 
-fn properties(setup: Setup) -> PropertyFiles {
-    PropertyFiles {
-        broker: map(&[
-            ("min.insync.replicas", setup.min_isr),
-            ("unclean.leader.election.enable", setup.unclean),
-            ("log.flush.interval.messages", setup.flush_messages),
-            ("broker.session.timeout.ms", "3000"),
-            ("broker.heartbeat.interval.ms", "500"),
-            ("replica.lag.time.max.ms", "3000"),
-            ("replica.socket.timeout.ms", "3000"),
-            ("replica.fetch.backoff.ms", "200"),
-            ("log.initial.task.delay.ms", "1000"),
-            ("offsets.topic.num.partitions", "1"),
-            ("log.retention.check.interval.ms", "700"),
-            ("log.cleaner.backoff.ms", "700"),
-        ]),
-        topic: map(setup.topic),
-        producer: map(&[
-            ("acks", setup.acks),
-            ("request.timeout.ms", "2000"),
-            ("delivery.timeout.ms", "20000"),
-            ("socket.connection.setup.timeout.ms", "1000"),
-            ("socket.connection.setup.timeout.max.ms", "3000"),
-        ]),
-        consumer: map(&[
-            ("group.id", "group"),
-            ("enable.auto.commit", setup.auto_commit),
-            ("auto.offset.reset", "earliest"),
-            ("request.timeout.ms", "2000"),
-            ("default.api.timeout.ms", "6000"),
-            ("socket.connection.setup.timeout.ms", "1000"),
-            ("socket.connection.setup.timeout.max.ms", "3000"),
-        ]),
-    }
-}
-
 fn spec(family: Family, setup: Setup, seed: u64) -> RunSpec {
-    let properties = properties(setup);
-    let topology = Topology {
-        brokers: 3,
-        controllers: 1,
-        topic: "orders".into(),
-        partitions: 3,
-        replication_factor: setup.replicas,
-    };
-    let timeouts = Timeouts::from_properties(&properties).unwrap();
-    let workload = Workload {
-        messages_per_producer: 300,
-        message_bytes: 100,
-        spread_ms: timeouts.spread_ms(family),
-        processing_us: setup.processing_us,
-    };
-    let context = DrawContext::new(timeouts.clone(), &topology, &workload, 2, 2);
-    let plan = draw(family, &context, &mut Stream::new(seed, PLAN_STREAM));
-    let simulated_ms = timeouts.run_limit_ms(
-        family,
-        workload.spread_ms,
-        plan.faults.len(),
-        600 * workload.processing_us / 1_000,
-    );
-    RunSpec {
-        seed,
-        topology,
-        properties,
-        applications: Applications {
-            producer: setup.producer.into(),
-            producers: 2,
-            consumer: setup.consumer.into(),
-            consumers: 2,
-        },
-        workload,
-        family: family.name().into(),
-        plan,
-        wire: WireMode::Typed,
-        bug: None,
-        limits: Limits {
-            simulated_ms,
-            events: 10_000_000,
-        },
-        record: Record::Summary,
-    }
+    let mut properties = small_cluster::properties();
+    let replicas = setup.replicas.to_string();
+    properties.broker.extend(map(&[
+        ("default.replication.factor", &replicas),
+        ("min.insync.replicas", setup.min_isr),
+        ("unclean.leader.election.enable", setup.unclean),
+        ("log.flush.interval.messages", setup.flush_messages),
+        ("log.retention.check.interval.ms", "700"),
+        ("log.cleaner.backoff.ms", "700"),
+    ]));
+    properties.topic = map(setup.topic);
+    properties.producer.extend(map(&[("acks", setup.acks)]));
+    let commits = [("enable.auto.commit", setup.auto_commit)];
+    properties.consumer.extend(map(&commits));
+    let mut spec = small_cluster::spec(family, properties, 300, setup.processing_us, seed);
+    spec.applications.producer = setup.producer.into();
+    spec.applications.consumer = setup.consumer.into();
+    spec
 }
 
 /// Runs the family with seeds from 0; every run must be judged, without an anomaly.
 fn runs(family: Family, setup: Setup, seeds: u64) -> Vec<RunResult> {
     let judged = |seed| {
-        let result = run(&spec(family, setup, seed));
-        assert_eq!(result.outcome, Outcome::Finished, "{family} seed {seed}");
+        let result = finished(&spec(family, setup, seed));
         assert_eq!(result.anomalies, [], "{family} seed {seed}");
         result
     };
@@ -206,8 +138,7 @@ fn a_group_whose_late_start_never_came_starts_at_the_heal_and_that_counts_as_lat
             delay_us: 0,
         };
     }
-    let result = run(&spec);
-    assert_eq!(result.outcome, Outcome::Finished);
+    let result = finished(&spec);
     assert!(result.fired && result.exposed);
     assert!(
         !result.losses.is_empty(),

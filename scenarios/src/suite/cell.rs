@@ -83,14 +83,12 @@ impl CellPlan {
 
     /// A whole run of this cell.
     pub fn spec(&self, seed: u64, plan: FaultPlan, wire: WireMode, bug: Option<Bug>) -> RunSpec {
-        let messages =
-            u64::from(self.applications.producers) * u64::from(self.workload.messages_per_producer);
-        let processing_ms = messages.saturating_mul(self.workload.processing_us) / 1_000;
+        let producers = self.applications.producers;
         let simulated_ms = self.context.timeouts.run_limit_ms(
             self.family,
-            self.workload.spread_ms,
+            &self.workload,
+            producers,
             plan.faults.len(),
-            processing_ms,
         );
         RunSpec {
             seed,
@@ -105,7 +103,7 @@ impl CellPlan {
             limits: Limits {
                 simulated_ms,
                 // Idle time costs events too: heartbeats and fetches that wait.
-                events: (messages + 1_000)
+                events: (self.workload.messages(producers) + 1_000)
                     .saturating_mul(EVENTS_PER_MESSAGE)
                     .saturating_add(simulated_ms.saturating_mul(100)),
             },

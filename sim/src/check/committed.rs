@@ -1,10 +1,12 @@
-//! Invariant: nothing above the high watermark is deleted from the front of a log, or read by a consumer.
+//! Invariant: nothing above the high watermark is deleted from the front of a log, compacted, or read by a
+//! consumer.
 //!
 //! `UnifiedLog.deletableSegments` keeps a segment that reaches beyond it, `Partition.deleteRecordsOnLeader`
 //! refuses an offset above it, and a follower takes over its leader's log start. What is deleted above it
 //! nobody else may have, and the high watermark, which is never below the log start, passes it unreplicated.
-//! A consumer is served below it (`FetchIsolation.HIGH_WATERMARK`): what lies above another leader may
-//! never have had.
+//! What is compacted above it gives way to a record that the next leader may not have: the cleaner stops at
+//! the last stable offset (`LogCleanerManager.cleanableOffsets`). A consumer is served below it
+//! (`FetchIsolation.HIGH_WATERMARK`): what lies above another leader may never have had.
 //!
 //! Judged against the highest that any replica of the partition has told, which covers all that is
 //! committed; a replica that has just started tells nothing of its own.
@@ -42,6 +44,18 @@ impl Committed {
                     what: format!(
                         "{node} let its log of partition {} start at offset {offset} ({reason:?}), \
                          above every high watermark of that partition so far, {highest}",
+                        partition.partition
+                    ),
+                })
+            }
+            // Up to there, not there.
+            Fact::LogCleaned { partition, up_to } => {
+                let highest = self.high_watermark(*partition);
+                (*up_to > highest).then(|| Anomaly {
+                    check: "committed".into(),
+                    what: format!(
+                        "{node} compacted its log of partition {} below offset {up_to}, above every \
+                         high watermark of that partition so far, {highest}",
                         partition.partition
                     ),
                 })
@@ -107,6 +121,16 @@ mod tests {
     fn a_log_start_above_it_is_found() {
         assert_eq!(seen(&[moved(A, 5), starts(A, 6)]).1, 1);
         assert_eq!(seen(&[starts(B, 1), moved(A, 5), starts(B, 6)]).1, 2);
+    }
+
+    #[test]
+    fn a_log_is_compacted_below_the_high_watermark() {
+        let cleaned = |up_to| {
+            let partition = P;
+            (A, Fact::LogCleaned { partition, up_to })
+        };
+        assert_eq!(seen(&[moved(B, 5), cleaned(5)]).1, 0);
+        assert_eq!(seen(&[moved(B, 5), cleaned(6)]).1, 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! `assign`), and the controllers' own election (one controller, which no fault hits).
 
 use super::Family;
-use crate::spec::PropertyFiles;
+use crate::spec::{PropertyFiles, Workload};
 use everyack_broker::config::{BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig};
 
 /// A supervisor's delay before it starts a killed application again, in milliseconds. No timeout
@@ -34,6 +34,7 @@ pub struct Timeouts {
     pub replica_lag_time_max_ms: u64,
     pub replica_socket_timeout_ms: u64,
     pub replica_fetch_backoff_ms: u64,
+    pub replica_fetch_wait_max_ms: u64,
     pub producer_request_timeout_ms: u64,
     pub delivery_timeout_ms: u64,
     pub producer_reconnect_backoff_max_ms: u64,
@@ -42,6 +43,7 @@ pub struct Timeouts {
     pub consumer_default_api_timeout_ms: u64,
     pub consumer_reconnect_backoff_max_ms: u64,
     pub consumer_connection_setup_timeout_max_ms: u64,
+    pub consumer_fetch_max_wait_ms: u64,
     pub auto_commit_interval_ms: u64,
 }
 
@@ -60,6 +62,7 @@ impl Timeouts {
             replica_lag_time_max_ms: ms(broker.replica_lag_time_max_ms),
             replica_socket_timeout_ms: ms(broker.replica_socket_timeout_ms),
             replica_fetch_backoff_ms: ms(broker.replica_fetch_backoff_ms),
+            replica_fetch_wait_max_ms: ms(broker.replica_fetch_wait_max_ms),
             producer_request_timeout_ms: ms(producer.request_timeout_ms),
             delivery_timeout_ms: ms(producer.delivery_timeout_ms),
             producer_reconnect_backoff_max_ms: ms(producer.reconnect_backoff_max_ms),
@@ -72,6 +75,7 @@ impl Timeouts {
             consumer_connection_setup_timeout_max_ms: ms(
                 consumer.socket_connection_setup_timeout_max_ms
             ),
+            consumer_fetch_max_wait_ms: ms(consumer.fetch_max_wait_ms),
             auto_commit_interval_ms: ms(consumer.auto_commit_interval_ms),
         })
     }
@@ -207,8 +211,9 @@ impl Timeouts {
             .saturating_add(outage.saturating_mul(faults as u64))
     }
 
-    /// Bound on the liveness phase in milliseconds after the heal; `processing_ms` is what the
-    /// applications need for all messages. Everything acknowledged must be out by then:
+    /// Bound on the liveness phase in milliseconds after the heal, and after each message that is processed
+    /// for the first time; `processing_ms` is what the applications need for all messages. Where nothing
+    /// more has come out by then, nothing will:
     ///
     /// - a broker is back in the cluster ([`Self::broker_return_ms`]);
     /// - a follower notices that its connection is half open (`replica.socket.timeout.ms`) and backs off
@@ -218,7 +223,8 @@ impl Timeouts {
     ///   hangs (`socket.connection.setup.timeout.max.ms`, plus a fifth of jitter: KIP-601) and backs
     ///   off (`reconnect.backoff.max.ms`, plus a fifth: KIP-144);
     /// - a batch in the accumulator gets its fate (`delivery.timeout.ms`: KIP-91);
-    /// - a commit that hangs is given up (`default.api.timeout.ms`: KIP-266).
+    /// - a commit that hangs is given up (`default.api.timeout.ms`: KIP-266);
+    /// - what a record waits for on its way ([`Self::record_ms`]).
     pub fn liveness_ms(&self, processing_ms: u64) -> u64 {
         let jittered = |ms: u64| ms.saturating_add(ms / 5);
         let terms = [
@@ -234,23 +240,38 @@ impl Timeouts {
             jittered(self.consumer_connection_setup_timeout_max_ms),
             jittered(self.consumer_reconnect_backoff_max_ms),
             self.consumer_default_api_timeout_ms,
+            self.record_ms(),
             processing_ms,
         ];
         terms.into_iter().fold(0, u64::saturating_add)
     }
 
+    /// What a record can wait for on its way to a consumer that then commits it, with everything healthy:
+    /// one fetch of each follower that takes it and one that tells so, for the record and for its commit,
+    /// where `replica.fetch.min.bytes` asks for more (`replica.fetch.wait.max.ms`), and a fetch of the
+    /// consumer (`fetch.max.wait.ms`).
+    fn record_ms(&self) -> u64 {
+        self.replica_fetch_wait_max_ms
+            .saturating_mul(4)
+            .saturating_add(self.consumer_fetch_max_wait_ms)
+    }
+
     /// Simulated milliseconds after which a run has gone wrong: start, fault phase and liveness
-    /// bound, and as much again as the start.
+    /// bound, as much again as the start, and for each of its messages the longest way.
     pub fn run_limit_ms(
         &self,
         family: Family,
-        spread_ms: u64,
+        workload: &Workload,
+        producers: u32,
         faults: usize,
-        processing_ms: u64,
     ) -> u64 {
+        let ways = workload
+            .messages(producers)
+            .saturating_mul(self.record_ms());
         (2 * START_MS)
-            .saturating_add(self.fault_phase_ms(family, spread_ms, faults))
-            .saturating_add(self.liveness_ms(processing_ms))
+            .saturating_add(self.fault_phase_ms(family, workload.spread_ms, faults))
+            .saturating_add(self.liveness_ms(workload.processing_ms(producers)))
+            .saturating_add(ways)
     }
 }
 
