@@ -81,11 +81,14 @@ pub enum Bug {
     EpochCheckpointWithoutSync,
     /// Retention deletes whatever is old or too much, above the high watermark too.
     RetentionPastHighWatermark,
+    /// The cleaner cleans whatever is not in the active segment, above the high watermark and the last
+    /// stable offset too.
+    CleanerPastLsoHw,
 }
 
 impl Bug {
     /// Every bug, in the order of the catalogue.
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::AckBeforeReplication,
         Bug::TruncateToHighWatermark,
         Bug::IgnoreMinIsr,
@@ -116,6 +119,7 @@ impl Bug {
         Bug::NoDirectorySync,
         Bug::EpochCheckpointWithoutSync,
         Bug::RetentionPastHighWatermark,
+        Bug::CleanerPastLsoHw,
     ];
 
     /// The name on the command line.
@@ -151,6 +155,7 @@ impl Bug {
             Bug::NoDirectorySync => "no-directory-sync",
             Bug::EpochCheckpointWithoutSync => "epoch-checkpoint-without-sync",
             Bug::RetentionPastHighWatermark => "retention-past-high-watermark",
+            Bug::CleanerPastLsoHw => "cleaner-past-lso-hw",
         }
     }
 
@@ -197,6 +202,9 @@ impl Bug {
             Bug::NoDirectorySync => "KAFKA-3968 (fixed in 3.0)",
             Bug::EpochCheckpointWithoutSync => "KAFKA-16541 (fixed in 3.7.1, 3.8)",
             Bug::RetentionPastHighWatermark => "UnifiedLog.deletableSegments without its bound",
+            Bug::CleanerPastLsoHw => {
+                "LogCleanerManager.cleanableOffsets without its bound, the last stable offset"
+            }
         }
     }
 
@@ -288,6 +296,9 @@ impl Bug {
             }
             Bug::RetentionPastHighWatermark => {
                 "records that are not replicated yet are deleted, and the high watermark passes them"
+            }
+            Bug::CleanerPastLsoHw => {
+                "committed records give way to later ones of their key that the next leader does not have"
             }
         }
     }

@@ -4,11 +4,13 @@
 //! the log ends at the first one that is not valid: a hole of zeros, a torn batch, garbage. Older
 //! segments, and all of them after a clean end, are taken as they are.
 //!
-//! What differs from Kafka: an active segment that does not consist of whole batches despite the clean
-//! marker is recovered as after an unclean end, where Kafka would fail to start or append behind the
-//! garbage. In an older segment Kafka notices garbage when somebody reads there; here too
-//! ([`ReadError::Corrupt`](crate::log::ReadError)), but for a batch with sound lengths and offsets. Valid batches whose offsets go back are cut off as invalid (Kafka notices only some of them,
-//! through its index, and then empties the segment). `leader-epoch-checkpoint.tmp` is taken
+//! Zeros in an active segment despite the clean marker end the start, as they end Kafka's.
+//!
+//! What differs from Kafka: another end of an active segment that is no whole batch is recovered despite
+//! the clean marker as after an unclean end, where Kafka would append behind it. In an older segment Kafka
+//! notices garbage when somebody reads there; here too ([`ReadError::Corrupt`](crate::log::ReadError)),
+//! but for a batch with sound lengths and offsets. Valid batches whose offsets go back are cut off as
+//! invalid (Kafka notices only some of them, through its index, and then empties the segment). `leader-epoch-checkpoint.tmp` is taken
 //! instead of the checkpoint where it is whole: in Kafka an append waits until the checkpoint with
 //! its epoch is in place, here it does not, so the newer of the two is what Kafka would have.
 
@@ -45,6 +47,12 @@ pub struct Recovery {
     /// Bytes cut off behind the last valid batch, those of whole segments included.
     pub truncated_bytes: u64,
 }
+
+/// Where a batch of any format has its size, and where its magic ends (`Records`).
+const SIZE_AT: usize = 8;
+const UP_TO_MAGIC_BYTES: u64 = 17;
+/// `LegacyRecord.RECORD_OVERHEAD_V0`
+const SMALLEST_RECORD_BYTES: i32 = 14;
 
 /// How much of a file is read at once while it is scanned.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -129,6 +137,22 @@ fn scan(
     })
 }
 
+/// Where the log end is read off an active segment that is not recovered, a size below that of any batch is
+/// an error that ends the start of a broker (`LogSegment.readNextOffset`, `FileLogInputStream.nextBatch`:
+/// `CorruptRecordException`).
+fn refuse_no_batch(segment: &Segment, at: u64, disk: &dyn Disk) -> Result<(), DiskError> {
+    let start = disk.read(segment.file, at, UP_TO_MAGIC_BYTES)?;
+    if (start.len() as u64) < UP_TO_MAGIC_BYTES {
+        return Ok(());
+    }
+    let mut size = [0; 4];
+    size.copy_from_slice(&start[SIZE_AT..SIZE_AT + 4]);
+    match i32::from_be_bytes(size) < SMALLEST_RECORD_BYTES {
+        true => Err(DiskError::Io),
+        false => Ok(()),
+    }
+}
+
 /// Opens the segments of a partition, oldest first, and clears away what a crash left of deleted ones and
 /// indexes without a log.
 /// A log without segments begins with an empty one at `log_start`.
@@ -191,7 +215,7 @@ impl PartitionLog {
     ///
     /// # Errors
     /// The disk's; `Io` also for a malformed leader-epoch checkpoint, at which Kafka takes the log
-    /// directory offline.
+    /// directory offline, and after a clean end for an active segment that holds zeros.
     pub fn open(
         dir: &str,
         disk: &mut dyn Disk,
@@ -263,6 +287,7 @@ impl PartitionLog {
                 &mut self.batches,
             )?;
             if next_base.is_none() && !recover && scanned.valid_bytes < scanned.file_bytes {
+                refuse_no_batch(segment, scanned.valid_bytes, disk)?;
                 recover = true;
                 recovered_from.get_or_insert(segment.base_offset);
                 self.batches.truncate(known);

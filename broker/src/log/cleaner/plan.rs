@@ -2,6 +2,7 @@
 //! `Cleaner.groupSegmentsBySize`).
 
 use super::Known;
+use crate::bug::Bug;
 use crate::config::TopicConfig;
 use crate::ids::Offset;
 use crate::log::partition_log::PartitionLog;
@@ -35,6 +36,10 @@ impl Cleanable {
         now_ms: i64,
     ) -> Cleanable {
         let (start, end) = (log.log_start_offset(), log.log_end_offset());
+        let last_stable_offset = match log.bug {
+            Some(Bug::CleanerPastLsoHw) => end,
+            _ => last_stable_offset,
+        };
         let known = checkpoint.filter(|offset| (start..=end).contains(offset));
         let first_dirty = known.unwrap_or(start);
         let active = log.active().base_offset;

@@ -645,13 +645,19 @@ fn a_clean_end_checks_no_checksums_and_an_unclean_one_cuts_there() {
 }
 
 #[test]
-fn a_clean_marker_before_a_torn_file_does_not_stop_recovery() {
-    let mut disk = MemoryDisk::default();
-    let mut log = open(&mut disk);
-    append(&mut log, &mut disk, 1, &["a"]);
-    disk.bytes_mut(FILE).extend_from_slice(&[0; 100]);
-    let (log, recovery) = PartitionLog::open(DIR, &mut disk, load_from(true, 0)).unwrap();
-    assert_eq!((log.log_end_offset(), recovery.truncated_bytes), (1, 100));
+fn a_clean_marker_before_a_torn_file_does_not_stop_recovery_but_before_zeros_nothing_starts() {
+    let with_end = |end: &[u8]| {
+        let mut disk = MemoryDisk::default();
+        let mut log = open(&mut disk);
+        append(&mut log, &mut disk, 1, &["a"]);
+        disk.bytes_mut(FILE).extend_from_slice(end);
+        let opened = PartitionLog::open(DIR, &mut disk, load_from(true, 0));
+        opened.map(|(log, recovery)| (log.log_end_offset(), recovery.truncated_bytes))
+    };
+    let torn = &produced(&["b"])[..40];
+    assert_eq!(with_end(torn), Ok((1, 40)));
+    assert_eq!(with_end(&[0; 16]), Ok((1, 16)));
+    assert_eq!(with_end(&[0; 17]), Err(DiskError::Io));
 }
 
 mod kafka_folders;

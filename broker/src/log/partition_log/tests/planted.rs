@@ -3,6 +3,7 @@
 use super::segments::small_segments;
 use super::*;
 use crate::bug::Bug;
+use crate::log::cleaner::Cleanable;
 
 /// What a play shows without and with a bug. The play gets a way to load the log after an unclean end.
 fn both<T>(bug: Bug, play: impl Fn(&dyn Fn(&mut MemoryDisk) -> PartitionLog) -> T) -> (T, T) {
@@ -88,4 +89,16 @@ fn retention_past_high_watermark_deletes_what_is_not_committed() {
         (log.log_start_offset(), log.high_watermark)
     });
     assert_eq!(seen, ((2, 3), (5, 5)));
+}
+
+#[test]
+fn cleaner_past_lso_hw_takes_segments_that_are_not_committed() {
+    let seen = both(Bug::CleanerPastLsoHw, |open| {
+        let mut disk = MemoryDisk::default();
+        let mut log = open(&mut disk);
+        fill(&mut log, &mut disk);
+        let cleanable = Cleanable::of(&log, None, 3, &small_segments(), NOW);
+        cleanable.first_uncleanable
+    });
+    assert_eq!(seen, (2, 4));
 }
