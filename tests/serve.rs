@@ -97,6 +97,23 @@ fn it_says_where_it_listens_ends_with_sigterm_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_corrupt_folder_is_told_by_file_and_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let arguments = ["--data-dir", data.to_str().unwrap()];
+    let served = Served::start(&arguments, dir.path());
+    assert_eq!(served.end(Signal::TERM).0, 0);
+    let checkpoint = data.join("broker-1/recovery-point-offset-checkpoint");
+    fs::write(checkpoint, "0\n1\nmessages 0 x\n").unwrap();
+    let (status, stdout, stderr) = told(&serve(&arguments, dir.path()).output().unwrap());
+    assert_eq!((status, stdout.as_str()), (3, ""), "{stderr}");
+    let last = stderr.lines().last().unwrap_or_default();
+    let says = "recovery-point-offset-checkpoint: byte 4: ";
+    assert!(last.contains(says), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
 fn a_folder_that_was_named_is_kept_with_the_marker_of_a_clean_end() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -20,6 +20,7 @@ use crate::disk::DiskError;
 use crate::env::*;
 use crate::fact::Fact;
 use crate::ids::NodeId;
+use crate::log::inspect::{DiskFolder, inspect};
 use crate::time::Nanos;
 use crate::wire::{Frame, Request, Response};
 use bytes::Bytes;
@@ -198,15 +199,24 @@ impl Node {
         }
     }
 
+    /// What its disk refused last; where it refused nothing, what is corrupt on it.
+    fn what_failed(&mut self) -> String {
+        if let Some(last) = self.disk.take_failures().pop() {
+            return last;
+        }
+        let found = inspect(&mut DiskFolder(&mut self.disk)).map(|report| report.corrupt);
+        match found.ok().and_then(|corrupt| corrupt.into_iter().next()) {
+            Some(first) => format!("its log directory is corrupt: {first}"),
+            None => "it halted".to_string(),
+        }
+    }
+
     /// Runs until the process halts, and tells how that was.
     pub fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run_to_its_end()));
         let ending = match outcome {
             Ok(()) if self.is_shutting_down && !self.is_offline => Ending::InOrder,
-            Ok(()) => {
-                let last = self.disk.take_failures().pop();
-                Ending::Failed(last.unwrap_or_else(|| "it halted".to_string()))
-            }
+            Ok(()) => Ending::Failed(self.what_failed()),
             Err(payload) => Ending::Panicked(super::message_of(&*payload)),
         };
         let reason = match ending {
