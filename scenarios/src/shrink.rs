@@ -338,7 +338,7 @@ impl Shrinking<'_> {
 }
 
 /// The plan without some of its faults, and without those that wait for them or hit the same broker.
-fn without(plan: &FaultPlan, gone: &dyn Fn(usize) -> bool) -> FaultPlan {
+pub(crate) fn without(plan: &FaultPlan, gone: &dyn Fn(usize) -> bool) -> FaultPlan {
     let mut goes: Vec<bool> = (0..plan.faults.len()).map(gone).collect();
     let depends = |at: usize, goes: &[bool]| {
         let mut named = refers_to(&plan.faults[at]).into_iter().flatten();

@@ -22,8 +22,8 @@ use everyack_sim::fault::{DrawContext, Family, FaultPlan, Trigger};
 use everyack_sim::mechanism::Mechanism;
 use script::Script;
 
-/// The canonical plans of a mechanism in a cell, the likeliest first; none where the family does not
-/// have the mechanism.
+/// The canonical plans of a mechanism in a cell, in the order in which they are tried; none where the family
+/// does not have the mechanism.
 pub fn canonical(
     config: &CellConfig,
     family: Family,
@@ -112,6 +112,9 @@ fn scripted(script: &Script<'_>, mechanism: Mechanism) -> Vec<FaultPlan> {
 mod tests {
     use super::*;
     use crate::model::{self, Application, Flush};
+    use crate::runner::{RunKey, Wire};
+    use crate::shrink::without;
+    use crate::suite::{self, CellPlan};
     use everyack_broker::config::{Acks, AutoOffsetReset};
     use everyack_sim::fault::{Fault, Timeouts, What, When, Whom};
     use everyack_sim::spec::{PropertyFiles, Topology, Workload};
@@ -248,5 +251,46 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    /// In how many of some runs a plan shows a mechanism.
+    fn shown(cell: &CellPlan, mechanism: Mechanism, plan: &FaultPlan) -> usize {
+        let shows = |n: &u64| {
+            let seed = RunKey::Batch(*n).seed(0, &cell.seed_group);
+            let spec = cell.spec(seed, plan.clone(), Wire::Typed.of(seed), None);
+            let losses = everyack_sim::run(&spec).losses;
+            losses.iter().any(|loss| loss.mechanism == Some(mechanism))
+        };
+        (0..8).filter(shows).count()
+    }
+
+    #[test]
+    fn every_fault_of_a_plan_of_the_guide_is_needed() {
+        let suite = suite::bundled("guide").unwrap().unwrap();
+        let (mut shown_at_all, mut left_out) = (0, 0);
+        for cell in suite.cells().unwrap() {
+            for &mechanism in &cell.expectation.mechanisms {
+                for plan in canonical(&cell.decides, cell.family, mechanism, &cell.context) {
+                    let by_all = shown(&cell, mechanism, &plan);
+                    shown_at_all += usize::from(by_all > 0);
+                    for (at, fault) in plan.faults.iter().enumerate() {
+                        let fewer = without(&plan, &|gone| gone == at);
+                        // A rolling restart restarts every broker, whichever of them takes something.
+                        let defines = cell.family == Family::RollingRestart;
+                        if fewer.faults.is_empty() || (defines && fault.what == What::ShutDown) {
+                            continue;
+                        }
+                        left_out += 1;
+                        let by_fewer = shown(&cell, mechanism, &fewer);
+                        let id = &cell.id;
+                        assert!(by_fewer < by_all.max(1), "{id} {mechanism}: {fault:?}");
+                    }
+                }
+            }
+        }
+        assert!(
+            shown_at_all > 40 && left_out > 8,
+            "{shown_at_all} {left_out}"
+        );
     }
 }

@@ -300,13 +300,11 @@ impl Script<'_> {
         vec![self.behind_slow_links(plan(vec![moved]))]
     }
 
-    /// Three moves while requests are on their way to the leader of before.
+    /// A move while a request is on its way to the leader of before.
     pub(super) fn moves_under_load(&self) -> Vec<FaultPlan> {
-        let nth = self.nth();
-        let moves = (0..3)
-            .map(|i| self.move_after(Trigger::ProduceInFlight, nth + i * nth))
-            .collect();
-        vec![plan(moves)]
+        vec![plan(vec![
+            self.move_after(Trigger::ProduceInFlight, self.nth()),
+        ])]
     }
 
     /// Each broker is shut down in order and started again, the leader first, after this event; each

@@ -9,7 +9,8 @@
 //! Nothing here reads a clock, a file or a signal: the caller hands in a clock, a stop flag and the
 //! function that runs a spec, and writes what comes back.
 //!
-//! Not here yet: witnesses kept with a suite from campaign to campaign.
+//! No witness is kept with a suite from campaign to campaign: every mechanism that the model names has a
+//! canonical plan, which shows it whatever the seeds, and outlives changes of the code.
 
 mod filter;
 mod price;
