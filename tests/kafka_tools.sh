@@ -41,4 +41,4 @@ b6c3237e24b8252a5a9c3a0e1ae30ef8f323412e74bd358548b7a9e527d676df com/github/lube
 JARS
 
 KAFKA_TOOLS_CLASSPATH="$PWD/$jars/*" \
-  cargo test --package everyack-broker --features kafka-tools --test kafka_tools --locked
+  cargo test --workspace --features everyack-broker/kafka-tools --test kafka_tools --locked
