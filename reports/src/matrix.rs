@@ -19,6 +19,9 @@ const RULED: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('═'))
     .row_separator(LineStyle::none().fill('─'));
 
+/// Messages whose sender knows nothing of them.
+const UNREPORTED: &str = "UNREPORTED";
+
 /// How a cell is coloured, where colour was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shade {
@@ -72,6 +75,9 @@ pub fn entry(cell: &Cell) -> (Vec<String>, Shade) {
     if cell::testbed_failed(cell) {
         lines.push(TESTBED.to_string());
         return (lines, shade.max(Shade::Missing));
+    }
+    if cell.messages.unreported > 0 {
+        lines.push(format!("{} {UNREPORTED}", count(cell.messages.unreported)));
     }
     if cell.writes_stop || cell.reads_stop {
         lines.extend(stops(cell).lines().map(str::to_string));
@@ -275,6 +281,11 @@ pub fn legend(cells: &[Cell]) -> Vec<(&'static str, &'static str)> {
         "in no run was a record where the fault could take it: says nothing",
     );
     add(
+        cells.iter().any(|cell| cell.messages.unreported > 0),
+        UNREPORTED,
+        "messages that were sent, and whose sender never learned what became of them",
+    );
+    add(
         cells.iter().any(|cell| cell.writes_stop || cell.reads_stop),
         "no writes/reads",
         "refused while the fault lasts: the price of keeping the promise",
@@ -359,6 +370,13 @@ mod tests {
         let mut cell = sample::kept("r", "f");
         cell.writes_stop = true;
         assert_eq!(entry(&cell).0, ["kept 0/180", "no writes"]);
+    }
+
+    #[test]
+    fn messages_that_nobody_knows_of_stand_in_the_cell() {
+        let mut cell = sample::kept("r", "f");
+        cell.messages.unreported = 1_200;
+        assert_eq!(entry(&cell).0, ["kept 0/180", "1,200 UNREPORTED"]);
     }
 
     #[test]

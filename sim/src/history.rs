@@ -81,6 +81,8 @@ pub struct LetGo {
 pub struct History {
     /// What retention and compaction took, by producer and sequence.
     let_go: BTreeMap<(u32, u32), LetGo>,
+    /// The applications look at no result of a send.
+    results_ignored: bool,
     /// By producer, then by sequence.
     messages: Vec<Vec<Message>>,
     /// Highest sequence processed for the first time, by producer and partition.
@@ -102,6 +104,19 @@ impl History {
             messages: (0..producers).map(|_| Vec::new()).collect(),
             ..History::default()
         }
+    }
+
+    /// Of applications that look at no result of a send.
+    pub fn with_results_ignored(self, results_ignored: bool) -> History {
+        History {
+            results_ignored,
+            ..self
+        }
+    }
+
+    /// Whether a failed send is one that nobody learns of.
+    pub fn are_results_ignored(&self) -> bool {
+        self.results_ignored
     }
 
     fn get_mut(&mut self, id: MessageId) -> &mut Message {

@@ -48,6 +48,7 @@ marks! {
     "lying-disk-lost-power": "A machine whose disk lied about syncs lost power.",
     "handler-threw": "An application's handler threw on a record.",
     "send-failed": "A producer was told that a send had failed.",
+    "failed-send-unseen": "A send failed, and its application looks at no results.",
     "duplicate-processing": "A message was processed twice.",
     "commit-failed": "A commit failed.",
     "coordinator-moved": "Another broker loaded a partition of __consumer_offsets.",
@@ -80,6 +81,11 @@ impl Marks {
     /// A message was processed once more.
     pub fn processed_again(&mut self) {
         self.reached.insert("duplicate-processing");
+    }
+
+    /// A send failed whose result nobody looks at.
+    pub fn failed_unseen(&mut self) {
+        self.reached.insert("failed-send-unseen");
     }
 
     /// The marks reached, sorted.

@@ -5,6 +5,7 @@
 //! must come out within a bound. It ends as soon as nothing can change any more: everything
 //! acknowledged was processed, or all is replicated, committed and read to the end. Then it is judged.
 
+use crate::application::registry;
 use crate::attribution::Attribution;
 use crate::check::Invariants;
 use crate::check::order;
@@ -158,13 +159,16 @@ impl<'a> Run<'a> {
         let producer = ProducerConfig::from_properties(&spec.properties.producer)
             .unwrap_or_else(|e| panic!("spec with invalid producer properties: {e}"));
         let acks_0 = producer.acks == Acks::None;
+        let application = registry::producer(&spec.applications.producer);
+        let results_ignored = application.is_some_and(|entry| entry.ignores_results);
         let in_order = producer.max_in_flight_requests_per_connection == 1 && !acks_0;
         Run {
             spec,
             world,
             cluster,
             injector: Injector::new(spec.plan.clone()),
-            history: History::new(spec.applications.producers),
+            history: History::new(spec.applications.producers)
+                .with_results_ignored(results_ignored),
             invariants: Invariants::default(),
             in_order,
             marks: Marks::default(),
@@ -369,6 +373,9 @@ impl<'a> Run<'a> {
                 let partition = TopicPartition::new(TOPIC, message.partition);
                 let (invariants, anomalies) = (&self.invariants, &mut self.anomalies);
                 invariants.delivered(event.node, partition, *offset, anomalies);
+            }
+            ClientEvent::SendFailed(..) if self.history.are_results_ignored() => {
+                self.marks.failed_unseen();
             }
             ClientEvent::DeadLettered(_) => self.last_progress = event.at,
             ClientEvent::Processed { message, .. } => {

@@ -112,6 +112,35 @@ fn a_consumer_that_waits_long_for_each_commit_is_listened_to_until_it_has_read_a
     assert!(result.simulated_ns > load_and_bound * MILLIS);
 }
 
+/// Sends fail: the outage is longer than `delivery.timeout.ms`.
+#[test]
+fn what_fails_is_reported_to_who_looks_at_results_and_unreported_where_nobody_does() {
+    let counts = |producer: &str| {
+        let mut properties = properties();
+        let producer_properties = [("delivery.timeout.ms", "2500")];
+        properties.producer.extend(map(&producer_properties));
+        let family = Family::LeaderCutFromFollowers;
+        let mut spec = spec(family, "commit-after-processing", properties, 1);
+        spec.applications.producer = producer.into();
+        let result = finished(&spec);
+        assert_eq!(result.losses, [], "{producer}");
+        let seen = result.marks.iter().any(|mark| mark == "failed-send-unseen");
+        (result.messages, seen)
+    };
+    let (checked, unseen) = counts("checks-results");
+    assert!(
+        checked.reported > 0 && checked.unreported == 0,
+        "{checked:?}"
+    );
+    assert!(!unseen);
+    let (ignored, unseen) = counts("ignores-results");
+    assert!(
+        ignored.reported == 0 && ignored.unreported > 0,
+        "{ignored:?}"
+    );
+    assert!(unseen);
+}
+
 #[test]
 fn an_exception_is_survived_by_trying_again_and_by_a_dead_letter_that_is_awaited() {
     for consumer in ["retry-on-exception", "dead-letter"] {

@@ -141,10 +141,10 @@ fn scan(
 /// an error that ends the start of a broker (`LogSegment.readNextOffset`, `FileLogInputStream.nextBatch`:
 /// `CorruptRecordException`).
 fn refuse_no_batch(segment: &Segment, at: u64, disk: &dyn Disk) -> Result<(), DiskError> {
-    let start = disk.read(segment.file, at, UP_TO_MAGIC_BYTES)?;
-    if (start.len() as u64) < UP_TO_MAGIC_BYTES {
+    if disk.len(segment.file) - at < UP_TO_MAGIC_BYTES {
         return Ok(());
     }
+    let start = disk.read(segment.file, at, UP_TO_MAGIC_BYTES)?;
     let mut size = [0; 4];
     size.copy_from_slice(&start[SIZE_AT..SIZE_AT + 4]);
     match i32::from_be_bytes(size) < SMALLEST_RECORD_BYTES {

@@ -154,9 +154,10 @@ impl Suite {
             replication_factor: broker.default_replication_factor,
         };
         let topic = TopicConfig::resolve(&broker, &files.topic).map_err(of)?;
-        let producer = match topic.cleanup_policy.compact {
-            true => KEYED_PRODUCER_APPLICATION,
-            false => PRODUCER_APPLICATION,
+        let producer = match row.load.producer {
+            Some(named) => named,
+            None if topic.cleanup_policy.compact => KEYED_PRODUCER_APPLICATION,
+            None => PRODUCER_APPLICATION,
         };
         let applications = Applications {
             producer: producer.to_owned(),

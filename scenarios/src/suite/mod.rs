@@ -152,6 +152,9 @@ pub struct Point {
 /// What is sent, by how many, and how long processing takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
+    /// The producer application, by its name in the registry, where it is not one that checks the result
+    /// of every send.
+    pub producer: Option<&'static str>,
     /// Producer applications.
     pub producers: u32,
     /// Consumer applications.
@@ -171,6 +174,7 @@ pub struct Load {
 impl Default for Load {
     fn default() -> Load {
         Load {
+            producer: None,
             producers: 2,
             consumers: 2,
             messages: 500,

@@ -8,6 +8,7 @@ use super::{Canary, Load, Point, Row, Suite, SuiteError};
 use crate::model::Application;
 use everyack_broker::bug::Bug;
 use everyack_broker::config::{Class, Scope, classify};
+use everyack_sim::application::registry;
 use everyack_sim::fault::Family;
 use everyack_sim::spec::{Properties, PropertyFiles};
 use std::collections::BTreeMap;
@@ -157,6 +158,12 @@ fn load(table: Option<Table<'_>>, mut load: Load) -> Result<Load, SuiteError> {
     let Some(mut table) = table else {
         return Ok(load);
     };
+    if let Some(name) = table.text("producer")? {
+        let names = || registry::PRODUCERS.map(|entry| entry.name).join(", ");
+        let entry = registry::producer(&name);
+        let entry = entry.ok_or_else(|| table.wrong("producer", &name, &names()))?;
+        load.producer = Some(entry.name);
+    }
     load.producers = table.small("producers", 1, 99)?.unwrap_or(load.producers);
     load.consumers = table.small("consumers", 1, 99)?.unwrap_or(load.consumers);
     load.messages = table

@@ -1,6 +1,6 @@
 //! Producer applications.
 
-use super::{Addressing, Context};
+use super::{Addressing, Context, Delivery, ProducerClient};
 use crate::event::ClientEvent;
 use everyack_broker::client::ClientError;
 
@@ -15,6 +15,33 @@ pub(super) async fn checks_results(
     addressing: Addressing,
 ) -> Result<(), ClientError> {
     let producer = context.producer();
+    let deliveries = send_all(&context, &producer, addressing).await;
+    let (sent, mut failed) = (deliveries.len(), 0);
+    for delivery in deliveries {
+        if delivery.await.is_err() {
+            failed += 1;
+        }
+    }
+    debug_assert!(failed <= sent, "{failed} of {sent} sends failed");
+    context.emit(ClientEvent::ProducerFinished);
+    producer.close().await
+}
+
+/// Sends the same and looks at no result: `producer.send(record)`, and `close()` at the end, which waits until
+/// each has one.
+pub(super) async fn ignores_results(context: Context) -> Result<(), ClientError> {
+    let producer = context.producer();
+    drop(send_all(&context, &producer, Addressing::Partition).await);
+    let closed = producer.close().await;
+    context.emit(ClientEvent::ProducerFinished);
+    closed
+}
+
+async fn send_all(
+    context: &Context,
+    producer: &ProducerClient,
+    addressing: Addressing,
+) -> Vec<Delivery> {
     let messages = context.parameters().workload.messages_per_producer;
     let mut sequence = context.next_sequence();
     let first_due = context.due(sequence);
@@ -30,13 +57,5 @@ pub(super) async fn checks_results(
             context.sleep(next_due - context.uptime()).await;
         }
     }
-    let mut failed = 0;
-    for delivery in deliveries {
-        if delivery.await.is_err() {
-            failed += 1;
-        }
-    }
-    debug_assert!(failed <= messages, "{failed} of {messages} sends failed");
-    context.emit(ClientEvent::ProducerFinished);
-    producer.close().await
+    deliveries
 }

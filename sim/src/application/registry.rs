@@ -13,6 +13,8 @@ pub struct Entry {
     /// Its process has a producer beside its consumer, and the cluster a topic, for records on which its
     /// handler throws.
     pub sends_dead_letters: bool,
+    /// Looks at no result of a send: what failed, nobody knows.
+    pub ignores_results: bool,
     /// Its code.
     pub main: fn(Context) -> Run,
 }
@@ -23,6 +25,7 @@ impl Entry {
             name,
             about,
             sends_dead_letters: false,
+            ignores_results: false,
             main,
         }
     }
@@ -33,10 +36,17 @@ impl Entry {
             ..self
         }
     }
+
+    const fn without_results(self) -> Entry {
+        Entry {
+            ignores_results: true,
+            ..self
+        }
+    }
 }
 
 /// Producer applications.
-pub const PRODUCERS: [Entry; 3] = [
+pub const PRODUCERS: [Entry; 4] = [
     Entry::new(
         "checks-results",
         "sends the workload in small bursts and checks the result of every send",
@@ -52,6 +62,12 @@ pub const PRODUCERS: [Entry; 3] = [
         "the same without key or partition: the sticky partitioner decides",
         |context| Box::pin(producers::checks_results(context, Addressing::Nothing)),
     ),
+    Entry::new(
+        "ignores-results",
+        "sends the same and never looks at the result of a send",
+        |context| Box::pin(producers::ignores_results(context)),
+    )
+    .without_results(),
 ];
 
 /// Consumer applications.

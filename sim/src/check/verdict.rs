@@ -63,6 +63,7 @@ pub fn judge(
         counts.duplicated += u64::from(message.processed > 1);
         match message.outcome {
             SendOutcome::Unknown => counts.unreported += 1,
+            SendOutcome::Failed if history.are_results_ignored() => counts.unreported += 1,
             SendOutcome::Failed => counts.reported += 1,
             SendOutcome::Acked { .. } => {
                 counts.acked += 1;

@@ -159,7 +159,9 @@ proptest! {
         let undamaged: Vec<BatchMetadata> =
             log.batches().iter().filter(|b| b.end_position() <= from as u64).copied().collect();
         // A clean marker on a damaged file must not panic either.
-        let _ = PartitionLog::open(DIR, &mut disk.clone(), load_from(clean, 0)).unwrap();
+        if let Err(error) = PartitionLog::open(DIR, &mut disk.clone(), load_from(clean, 0)) {
+            prop_assert_eq!((clean, error), (true, DiskError::Io));
+        }
         let (recovered, recovery) = PartitionLog::open(DIR, &mut disk, load_from(false, 0)).unwrap();
         prop_assert!(recovered.batches().starts_with(&undamaged));
         prop_assert_eq!(recovery.log_end, recovered.batches().last().map_or(0, |b| b.last_offset + 1));
