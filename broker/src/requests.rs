@@ -37,6 +37,10 @@ impl Run {
                 let timeout = millis(self.config.request_timeout_ms);
                 self.forwarding.create_topics(asker, request, timeout, env);
             }
+            Request::DeleteRecords(request) => {
+                self.replicas
+                    .delete_records(asker, &request, &self.image, env);
+            }
             Request::OffsetCommit(request) => self.offset_commit(asker, request, env),
             Request::OffsetFetch(request) => {
                 let response = self.offset_fetch(&request);
@@ -68,17 +72,12 @@ impl Run {
         }
     }
 
-    fn id_of(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
-        let topic = self.image.topic_by_name(topic)?;
-        let id = TopicPartition::new(topic.id, partition);
-        self.image.partition(id).map(|_| id)
-    }
-
     fn list_offsets(&self, request: &ListOffsetsRequest, env: &Env<'_>) -> Response {
         let topics = request.topics.iter().map(|(topic, asks)| {
             let results = asks.iter().map(|ask| {
                 let found = self
-                    .id_of(topic, ask.partition)
+                    .image
+                    .partition_id(topic, ask.partition)
                     .ok_or(ErrorCode::UnknownTopicOrPartition)
                     .and_then(|id| {
                         let asker = request.replica_id;
@@ -105,17 +104,17 @@ impl Run {
 
     fn epoch_ends(&self, request: &OffsetForLeaderEpochRequest) -> Response {
         let topics = request.topics.iter().map(|(topic, asks)| {
-            let results = asks
-                .iter()
-                .map(|ask| match self.id_of(topic, ask.partition) {
-                    Some(id) => self.replicas.epoch_end(id, ask),
-                    None => EpochEnd {
-                        partition: ask.partition,
-                        error: ErrorCode::UnknownTopicOrPartition,
-                        leader_epoch: NO_EPOCH,
-                        end_offset: -1,
-                    },
-                });
+            let results =
+                asks.iter()
+                    .map(|ask| match self.image.partition_id(topic, ask.partition) {
+                        Some(id) => self.replicas.epoch_end(id, ask),
+                        None => EpochEnd {
+                            partition: ask.partition,
+                            error: ErrorCode::UnknownTopicOrPartition,
+                            leader_epoch: NO_EPOCH,
+                            end_offset: -1,
+                        },
+                    });
             (topic.clone(), results.collect())
         });
         Response::OffsetForLeaderEpoch(OffsetForLeaderEpochResponse {

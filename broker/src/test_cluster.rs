@@ -11,7 +11,6 @@ use crate::controller::{AdminCommand, Controller, PartitionRegistration, TopicSp
 use crate::disk::DiskError;
 use crate::env::*;
 use crate::fact::Fact;
-use crate::group::OFFSETS_TOPIC;
 use crate::ids::*;
 use crate::log::BatchBuilder;
 use crate::log::memory_disk::MemoryDisk;
@@ -23,6 +22,8 @@ use smallvec::smallvec;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const TOPIC: TopicId = TopicId(77);
+/// The other topic of [`TestCluster::start_with`].
+pub(crate) const OTHER: TopicId = TopicId(78);
 /// The partition under test.
 pub(crate) const P0: TopicPartition = TopicPartition {
     topic: TOPIC,
@@ -84,9 +85,9 @@ impl TestCluster {
         TestCluster::launch_all(&[], None, &[("t", TOPIC)], settings)
     }
 
-    /// The same with `__consumer_offsets`, of one partition on the same brokers.
-    pub fn start_with_offsets_topic() -> TestCluster {
-        let topics = [("t", TOPIC), (OFFSETS_TOPIC, TopicId(78))];
+    /// The same with another topic, of one partition on the same brokers.
+    pub fn start_with(topic: &str) -> TestCluster {
+        let topics = [("t", TOPIC), (topic, OTHER)];
         TestCluster::launch_all(&[], None, &topics, &[])
     }
 

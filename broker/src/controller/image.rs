@@ -287,6 +287,12 @@ impl MetadataImage {
         self.topics.get(&tp.topic)?.partitions.get(&tp.partition)
     }
 
+    /// The id of a partition of the topic of that name, if it exists.
+    pub fn partition_id(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
+        let id = TopicPartition::new(self.topic_id(topic)?, partition);
+        self.partition(id).map(|_| id)
+    }
+
     /// Every partition, by topic id and index.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionRegistration)> {
         self.topics.values().flat_map(|topic| {

@@ -3,6 +3,7 @@
 use super::{ONE_INPUT, SEVERAL_INPUTS};
 use crate::env::{Input, Queue};
 use crate::fact::Fact;
+use crate::group::OFFSETS_TOPIC;
 use crate::test_cluster::{P0, TestCluster};
 use crate::time::{MILLIS, SECONDS};
 use crate::wire::*;
@@ -184,7 +185,7 @@ fn isr_expiry_and_fetch() {
 #[test]
 fn coordinator_load_and_commit() {
     for load_first in [false, true] {
-        let mut c = TestCluster::start_with_offsets_topic();
+        let mut c = TestCluster::start_with(OFFSETS_TOPIC);
         c.hold_queue(2, Queue::Coordinator);
         c.kill(1);
         c.until("leader 2", |c| c.is_led_by(2));

@@ -14,7 +14,7 @@ use crate::log::{PartitionLog, ReadError};
 use crate::replica::Partition;
 use crate::replica::manager::{Replica, ReplicaManager, Upcall};
 use crate::replica::offset_by_time;
-use crate::replica::purgatory::{Asker, Delayed, DelayedFetch};
+use crate::replica::purgatory::{Asker, Change, Delayed, DelayedFetch};
 use crate::sorted_map::SortedMap;
 use crate::wire::*;
 use bytes::Bytes;
@@ -26,12 +26,12 @@ struct ReadResult {
     bytes: u64,
     /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
-    /// Partitions whose high watermark the request moved.
+    /// Partitions whose watermarks the request moved.
     moved: Moved,
 }
 
-/// Partitions whose high watermark moved.
-type Moved = SmallVec<[TopicPartition; 2]>;
+/// Partitions whose high watermark moved, or else the low one.
+type Moved = SmallVec<[(TopicPartition, Change); 2]>;
 
 impl ReplicaManager {
     /// Takes a Fetch request.
@@ -44,12 +44,12 @@ impl ReplicaManager {
     ) {
         if self.finds_nothing(&request, image) {
             let moved = self.all_fetched(&request, image, env);
-            self.high_watermarks_moved(moved, image, env);
+            self.watermarks_moved(moved, image, env);
             self.park_fetch(asker, request, env);
             return;
         }
         let mut result = self.read(&request, true, image, env);
-        self.high_watermarks_moved(std::mem::take(&mut result.moved), image, env);
+        self.watermarks_moved(std::mem::take(&mut result.moved), image, env);
         let nothing_to_wait_for = request.max_wait_ms <= 0
             || request.topics.is_empty()
             || result.bytes >= request.min_bytes.max(0) as u64
@@ -67,9 +67,12 @@ impl ReplicaManager {
         self.park(delayed, wait_ms, env);
     }
 
-    fn high_watermarks_moved(&mut self, moved: Moved, image: &MetadataImage, env: &mut Env<'_>) {
-        for id in moved {
-            self.high_watermark_moved(id, image, env);
+    fn watermarks_moved(&mut self, moved: Moved, image: &MetadataImage, env: &mut Env<'_>) {
+        for (id, change) in moved {
+            match change {
+                Change::HighWatermark => self.high_watermark_moved(id, image, env),
+                change => self.complete_delayed(id, change, image, env),
+            }
         }
     }
 
@@ -100,14 +103,16 @@ impl ReplicaManager {
         if request.replica_id < 0 {
             return all_moved;
         }
+        let deletions = self.purgatory.has_deletions();
         for (topic, asks) in &request.topics {
             for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let partition = &mut self.replicas.get_mut(id).expect("found above").partition;
                 let upcalls = &mut self.upcalls;
-                let moved = follower_fetched(partition, ask, request, upcalls, image, env);
-                if moved.expect("its epoch was checked") {
-                    all_moved.push(id);
+                let moved =
+                    follower_fetched(partition, ask, request, deletions, upcalls, image, env);
+                if let Some(change) = moved.expect("its epoch was checked") {
+                    all_moved.push((id, change));
                 }
             }
         }
@@ -147,6 +152,7 @@ impl ReplicaManager {
             moved: Moved::new(),
         };
         let from_follower = request.replica_id >= 0;
+        let deletions = self.purgatory.has_deletions();
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
         let mut budget = u64::try_from(cap).unwrap_or(0);
         for (topic, asks) in &request.topics {
@@ -177,9 +183,10 @@ impl ReplicaManager {
                     *read = failed(ask.partition, error, leader_hint(id, error, image));
                 } else if update_follower && from_follower && read.diverging_epoch.is_none() {
                     let upcalls = &mut self.upcalls;
-                    match follower_fetched(partition, ask, request, upcalls, image, env) {
-                        Ok(true) => result.moved.push(id),
-                        Ok(false) => {}
+                    match follower_fetched(partition, ask, request, deletions, upcalls, image, env)
+                    {
+                        Ok(Some(change)) => result.moved.push((id, change)),
+                        Ok(None) => {}
                         Err(error) => *read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
                     }
                 }
@@ -271,23 +278,35 @@ impl ReplicaManager {
     }
 }
 
-/// `Partition.updateFollowerFetchState`; asks for what follows from it. True where the high watermark
-/// moved.
+/// `Partition.updateFollowerFetchState`; asks for what follows from it. Answers which watermark moved; the
+/// low one is looked at only where `deletions` wait for it.
 fn follower_fetched(
     partition: &mut Partition,
     ask: &FetchPartition,
     request: &FetchRequest,
+    deletions: bool,
     upcalls: &mut Vec<Upcall>,
     image: &MetadataImage,
     env: &mut Env<'_>,
-) -> Result<bool, ErrorCode> {
+) -> Result<Option<Change>, ErrorCode> {
     let had_proposal = partition.pending().is_some();
-    let (broker, epoch) = (request.replica_id, request.replica_epoch);
-    let moved = partition.update_follower(broker, epoch, ask.fetch_offset, image, env)?;
+    let low_before = deletions.then(|| partition.low_watermark(image));
+    let high_moved = partition.update_follower(
+        request.replica_id,
+        request.replica_epoch,
+        ask.fetch_offset,
+        ask.log_start_offset,
+        image,
+        env,
+    )?;
     if !had_proposal && partition.pending().is_some() {
         upcalls.push(Upcall::ProposeIsr(partition.id));
     }
-    Ok(moved)
+    if high_moved {
+        return Ok(Some(Change::HighWatermark));
+    }
+    let low_moved = low_before.is_some_and(|before| partition.low_watermark(image) > before);
+    Ok(low_moved.then_some(Change::LowWatermark))
 }
 
 /// What a fetch reads up to (`FetchIsolation`): a follower everything, a consumer what is committed.

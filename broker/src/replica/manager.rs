@@ -318,7 +318,7 @@ impl ReplicaManager {
             }
         }
         for id in new_epochs {
-            self.complete_delayed(id, Change::Any, image, env);
+            self.complete_delayed(id, Change::Role, image, env);
         }
         self.stop_idle_fetchers(env);
         self.fetch_all(env);
@@ -340,15 +340,18 @@ impl ReplicaManager {
             self.upcalls.push(Upcall::BecameLeader(id, after.1));
             self.write_epochs(id, env);
         }
-        if moved {
+        let change = if moved {
             self.upcalls.push(Upcall::HighWatermark(id));
-        }
+            Change::Any
+        } else {
+            Change::Role
+        };
         if self.bug == Some(Bug::IsrJoinWithOldEpochOffset)
             && self.replicas[id].partition.pending().is_some()
         {
             self.upcalls.push(Upcall::ProposeIsr(id));
         }
-        self.complete_delayed(id, Change::Any, image, env);
+        self.complete_delayed(id, change, image, env);
     }
 
     fn create(

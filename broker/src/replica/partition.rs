@@ -28,6 +28,8 @@ pub struct RemoteReplica {
     pub broker: BrokerId,
     /// Its log end: the offset of its last fetch; -1 before the first fetch in this leadership.
     pub log_end_offset: Offset,
+    /// Its log start, as its last fetch told; -1 before the first fetch in this leadership.
+    pub log_start_offset: Offset,
     last_fetch_leader_log_end: Offset,
     last_fetch_ms: i64,
     last_caught_up_ms: i64,
@@ -40,6 +42,7 @@ impl RemoteReplica {
         RemoteReplica {
             broker,
             log_end_offset: -1,
+            log_start_offset: -1,
             last_fetch_leader_log_end: -1,
             last_fetch_ms: 0,
             last_caught_up_ms: 0,
@@ -52,6 +55,7 @@ impl RemoteReplica {
         self.last_caught_up_ms = if in_sync { now_ms } else { 0 };
         if new_leader {
             self.log_end_offset = -1;
+            self.log_start_offset = -1;
             self.last_fetch_leader_log_end = -1;
             self.last_fetch_ms = 0;
             self.broker_epoch = None;
@@ -461,6 +465,7 @@ impl Partition {
         broker: BrokerId,
         broker_epoch: BrokerEpoch,
         fetch_offset: Offset,
+        log_start_offset: Offset,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> Result<bool, ErrorCode> {
@@ -483,6 +488,7 @@ impl Partition {
         }
         let moved = remote.log_end_offset != fetch_offset;
         remote.log_end_offset = fetch_offset;
+        remote.log_start_offset = log_start_offset;
         remote.last_fetch_leader_log_end = remote.last_fetch_leader_log_end.max(leader_end);
         remote.last_fetch_ms = now;
         remote.broker_epoch = Some(broker_epoch);

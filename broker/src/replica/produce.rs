@@ -292,7 +292,7 @@ impl ReplicaManager {
         }
     }
 
-    /// Something about a partition changed that waiting produces or fetches may have waited for.
+    /// Something about a partition changed that waiting requests may have waited for.
     pub(super) fn complete_delayed(
         &mut self,
         id: TopicPartition,
@@ -310,11 +310,13 @@ impl ReplicaManager {
             let is_ready = match self.purgatory.at_mut(at) {
                 Delayed::Produce(produce) => try_complete(&self.replicas, produce, env),
                 Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, &fetch.request),
+                Delayed::Deletion(deletion) => deletion.try_complete(&self.replicas, image),
             };
             if is_ready {
                 match self.purgatory.take(at) {
                     Delayed::Produce(produce) => self.answer_produce(produce),
                     Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
+                    Delayed::Deletion(deletion) => self.answer_deletion(deletion),
                 }
             }
         }
@@ -335,6 +337,7 @@ impl ReplicaManager {
                     self.answer_produce(delayed);
                 }
                 Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
+                Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
         self.set_purgatory_timer(env);

@@ -1,9 +1,9 @@
-//! Requests that wait: `DelayedProduce` and `DelayedFetch` in their purgatories.
+//! Requests that wait: `DelayedProduce`, `DelayedFetch` and `DelayedDeleteRecords` in their purgatories.
 
 use crate::env::ConnId;
 use crate::ids::*;
 use crate::time::Nanos;
-use crate::wire::{FetchRequest, ProducePartitionResult};
+use crate::wire::{DeleteRecordsResponse, FetchRequest, ProducePartitionResult};
 
 /// Who waits for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,29 @@ pub struct DelayedFetch {
     pub request: FetchRequest,
 }
 
+/// One partition of a waiting DeleteRecords, whose replicas have not all deleted as much yet.
+#[derive(Debug)]
+pub struct DeletionStatus {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The low watermark that it waits for.
+    pub required: Offset,
+    /// Topic and partition of its result, as indexes into the answer.
+    pub place: (usize, usize),
+}
+
+/// A DeleteRecords, done on the leader, not yet on its followers. The request is answered as one, when
+/// its slowest partition is done.
+#[derive(Debug)]
+pub struct DelayedDeletion {
+    /// Who asked.
+    pub asker: Asker,
+    /// The answer so far: of a partition that still waits, that it timed out.
+    pub answer: DeleteRecordsResponse,
+    /// Partitions that still wait.
+    pub pending: Vec<DeletionStatus>,
+}
+
 /// A waiting request.
 #[derive(Debug)]
 pub enum Delayed {
@@ -53,6 +76,8 @@ pub enum Delayed {
     Produce(DelayedProduce),
     /// A fetch.
     Fetch(DelayedFetch),
+    /// A DeleteRecords.
+    Deletion(DelayedDeletion),
 }
 
 /// What changed about a partition.
@@ -63,7 +88,12 @@ pub enum Change {
     /// The high watermark moved, and the log did not grow: only consumers and producers can wait for
     /// that.
     HighWatermark,
-    /// Both, or the role, the epoch, or the log was cut.
+    /// The low watermark moved: only a DeleteRecords can wait for that.
+    LowWatermark,
+    /// The role or the epoch. A DeleteRecords is not looked at again for that:
+    /// `completeDelayedOperationsWhenNotPartitionLeader` passes over its purgatory.
+    Role,
+    /// The log grew and the high watermark moved, or it moved with the role or the epoch.
     Any,
 }
 
@@ -72,7 +102,7 @@ impl Delayed {
     fn waits_for(&self, partition: TopicPartition, change: Change) -> bool {
         match self {
             Delayed::Produce(produce) => {
-                change != Change::LogEnd
+                !matches!(change, Change::LogEnd | Change::LowWatermark)
                     && produce
                         .partitions
                         .iter()
@@ -82,7 +112,8 @@ impl Delayed {
                 let unconcerned = match change {
                     Change::LogEnd => request.replica_id < 0,
                     Change::HighWatermark => request.replica_id >= 0,
-                    Change::Any => false,
+                    Change::LowWatermark => true,
+                    Change::Role | Change::Any => false,
                 };
                 !unconcerned
                     && request.topics.iter().any(|(topic, partitions)| {
@@ -91,6 +122,10 @@ impl Delayed {
                                 .iter()
                                 .any(|p| p.partition == partition.partition)
                     })
+            }
+            Delayed::Deletion(deletion) => {
+                !matches!(change, Change::LogEnd | Change::Role)
+                    && deletion.pending.iter().any(|p| p.partition == partition)
             }
         }
     }
@@ -103,12 +138,15 @@ pub struct Purgatory {
     next: u64,
     /// Number, deadline and request, oldest first.
     waiting: Vec<(u64, Nanos, Delayed)>,
+    /// How many of them are deletions.
+    deletions: usize,
     timer_at: Option<Nanos>,
 }
 
 impl Purgatory {
     /// Parks a request until one of its partitions changes or the deadline passes.
     pub fn park(&mut self, delayed: Delayed, deadline: Nanos) {
+        self.deletions += usize::from(matches!(delayed, Delayed::Deletion(_)));
         self.waiting.push((self.next, deadline, delayed));
         self.next += 1;
     }
@@ -160,6 +198,13 @@ impl Purgatory {
 
     /// Takes the request there out.
     pub fn take(&mut self, index: usize) -> Delayed {
-        self.waiting.remove(index).2
+        let taken = self.waiting.remove(index).2;
+        self.deletions -= usize::from(matches!(taken, Delayed::Deletion(_)));
+        taken
+    }
+
+    /// Whether any DeleteRecords waits (`DelayedOperations.numDelayedDelete` is not 0).
+    pub fn has_deletions(&self) -> bool {
+        self.deletions > 0
     }
 }

@@ -127,7 +127,7 @@ impl Play {
         epoch: BrokerEpoch,
         offset: Offset,
     ) -> Result<bool, ErrorCode> {
-        self.act(|p, image, env| p.update_follower(broker, epoch, offset, image, env))
+        self.act(|p, image, env| p.update_follower(broker, epoch, offset, 0, image, env))
     }
 
     pub(super) fn high_watermark(&self) -> Offset {

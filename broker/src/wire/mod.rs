@@ -40,6 +40,7 @@ pub enum ApiKey {
     FindCoordinator = 10,
     ApiVersions = 18,
     CreateTopics = 19,
+    DeleteRecords = 21,
     InitProducerId = 22,
     OffsetForLeaderEpoch = 23,
     AlterPartition = 56,
@@ -50,7 +51,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// Every key, in order.
-    pub const ALL: [ApiKey; 15] = [
+    pub const ALL: [ApiKey; 16] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -60,6 +61,7 @@ impl ApiKey {
         ApiKey::FindCoordinator,
         ApiKey::ApiVersions,
         ApiKey::CreateTopics,
+        ApiKey::DeleteRecords,
         ApiKey::InitProducerId,
         ApiKey::OffsetForLeaderEpoch,
         ApiKey::AlterPartition,
@@ -80,6 +82,7 @@ impl ApiKey {
             ApiKey::FindCoordinator => 6,
             ApiKey::ApiVersions => 4,
             ApiKey::CreateTopics => 7,
+            ApiKey::DeleteRecords => 2,
             ApiKey::InitProducerId => 5,
             ApiKey::OffsetForLeaderEpoch => 4,
             ApiKey::AlterPartition => 3,
@@ -103,6 +106,7 @@ pub enum Request {
     FindCoordinator(FindCoordinatorRequest),
     ApiVersions(ApiVersionsRequest),
     CreateTopics(CreateTopicsRequest),
+    DeleteRecords(DeleteRecordsRequest),
     InitProducerId(InitProducerIdRequest),
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
     AlterPartition(AlterPartitionRequest),
@@ -124,6 +128,7 @@ pub enum Response {
     FindCoordinator(FindCoordinatorResponse),
     ApiVersions(ApiVersionsResponse),
     CreateTopics(CreateTopicsResponse),
+    DeleteRecords(DeleteRecordsResponse),
     InitProducerId(InitProducerIdResponse),
     OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
     AlterPartition(AlterPartitionResponse),
@@ -145,6 +150,7 @@ impl Request {
             Request::FindCoordinator(_) => ApiKey::FindCoordinator,
             Request::ApiVersions(_) => ApiKey::ApiVersions,
             Request::CreateTopics(_) => ApiKey::CreateTopics,
+            Request::DeleteRecords(_) => ApiKey::DeleteRecords,
             Request::InitProducerId(_) => ApiKey::InitProducerId,
             Request::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Request::AlterPartition(_) => ApiKey::AlterPartition,
@@ -168,6 +174,7 @@ impl Response {
             Response::FindCoordinator(_) => ApiKey::FindCoordinator,
             Response::ApiVersions(_) => ApiKey::ApiVersions,
             Response::CreateTopics(_) => ApiKey::CreateTopics,
+            Response::DeleteRecords(_) => ApiKey::DeleteRecords,
             Response::InitProducerId(_) => ApiKey::InitProducerId,
             Response::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Response::AlterPartition(_) => ApiKey::AlterPartition,
@@ -548,6 +555,48 @@ pub struct CreatedTopic {
     pub num_partitions: i32,
     /// -1 on errors.
     pub replication_factor: i16,
+}
+
+/// `offset` of DeleteRecords that asks for everything below the high watermark
+/// (`DeleteRecordsRequest.HIGH_WATERMARK`).
+pub const DELETE_TO_HIGH_WATERMARK: Offset = -1;
+/// What DeleteRecords answers beside an error (`DeleteRecordsResponse.INVALID_LOW_WATERMARK`).
+pub const INVALID_LOW_WATERMARK: Offset = -1;
+
+/// DeleteRecords.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteRecordsRequest {
+    /// What to delete.
+    pub topics: ByTopicName<DeleteRecordsPartition>,
+    /// How long the leader may wait for its followers to delete as well.
+    pub timeout_ms: i32,
+}
+
+/// One partition to delete records from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeleteRecordsPartition {
+    /// Partition index.
+    pub partition: i32,
+    /// The first offset that stays, or [`DELETE_TO_HIGH_WATERMARK`].
+    pub offset: Offset,
+}
+
+/// Answer to DeleteRecords.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteRecordsResponse {
+    /// Results, grouped as in the request.
+    pub topics: ByTopicName<DeleteRecordsPartitionResult>,
+}
+
+/// One partition's result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeleteRecordsPartitionResult {
+    /// Partition index.
+    pub partition: i32,
+    /// The smallest log start of the replicas that are alive, or [`INVALID_LOW_WATERMARK`].
+    pub low_watermark: Offset,
+    /// The outcome.
+    pub error: ErrorCode,
 }
 
 /// InitProducerId without a transactional id.

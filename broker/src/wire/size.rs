@@ -96,6 +96,7 @@ fn request_size(request: &Request) -> u64 {
             };
             array(&r.topics) + r.topics.iter().map(topic).sum::<u64>() + 4 + 1 + TAGS
         }
+        Request::DeleteRecords(r) => by_name(&r.topics, |ps| count(ps) * (4 + 8 + TAGS)) + 4 + TAGS,
         Request::InitProducerId(_) => NOTHING + 4 + 8 + 2 + TAGS,
         Request::OffsetForLeaderEpoch(r) => {
             4 + by_name(&r.topics, |ps| count(ps) * (4 + 4 + 4 + TAGS)) + TAGS
@@ -135,6 +136,9 @@ fn response_size(response: &Response) -> u64 {
                 string(&t.name) + 16 + 2 + message + 4 + 2 + NOTHING + TAGS
             };
             4 + array(&r.topics) + r.topics.iter().map(topic).sum::<u64>() + TAGS
+        }
+        Response::DeleteRecords(r) => {
+            4 + by_name(&r.topics, |ps| count(ps) * (4 + 8 + 2 + TAGS)) + TAGS
         }
         Response::InitProducerId(_) => 4 + 2 + 8 + 2 + TAGS,
         Response::OffsetForLeaderEpoch(r) => {

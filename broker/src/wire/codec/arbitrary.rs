@@ -184,6 +184,14 @@ fn request_of(api: ApiKey) -> BoxedStrategy<Request> {
             })
             .prop_map(Request::CreateTopics)
             .boxed(),
+        ApiKey::DeleteRecords => {
+            let partition = any::<(i32, i64)>()
+                .prop_map(|(partition, offset)| DeleteRecordsPartition { partition, offset });
+            (by_name(partition), any::<i32>())
+                .prop_map(|(topics, timeout_ms)| DeleteRecordsRequest { topics, timeout_ms })
+                .prop_map(Request::DeleteRecords)
+                .boxed()
+        }
         ApiKey::OffsetForLeaderEpoch => {
             let partition = any::<(i32, i32, i32)>().prop_map(
                 |(partition, current_leader_epoch, leader_epoch)| EpochPartition {
@@ -365,6 +373,20 @@ fn response_of(api: ApiKey) -> BoxedStrategy<Response> {
         ApiKey::CreateTopics => vec(created_topic(), 0..4)
             .prop_map(|topics| Response::CreateTopics(CreateTopicsResponse { topics }))
             .boxed(),
+        ApiKey::DeleteRecords => {
+            let partition =
+                (any::<(i32, i64)>(), error()).prop_map(|((partition, low_watermark), error)| {
+                    DeleteRecordsPartitionResult {
+                        partition,
+                        low_watermark,
+                        error,
+                    }
+                });
+            by_name(partition)
+                .prop_map(|topics| DeleteRecordsResponse { topics })
+                .prop_map(Response::DeleteRecords)
+                .boxed()
+        }
         ApiKey::ApiVersions => (error(), vec(any::<(i16, i16, i16)>(), 0..140))
             .prop_map(|(error, apis)| Response::ApiVersions(ApiVersionsResponse { error, apis }))
             .boxed(),

@@ -21,6 +21,7 @@
 
 mod controller;
 mod create_topics;
+mod delete_records;
 mod request;
 mod response;
 pub(crate) mod shape;
@@ -137,6 +138,7 @@ macro_rules! with_message {
             $side::FindCoordinator($message) => $of,
             $side::ApiVersions($message) => $of,
             $side::CreateTopics($message) => $of,
+            $side::DeleteRecords($message) => $of,
             $side::InitProducerId($message) => $of,
             $side::OffsetForLeaderEpoch($message) => $of,
             $side::AlterPartition($message) => $of,
@@ -160,6 +162,7 @@ macro_rules! read_message {
             ApiKey::FindCoordinator => $side::FindCoordinator(read_body($body)?),
             ApiKey::ApiVersions => $side::ApiVersions(read_body($body)?),
             ApiKey::CreateTopics => $side::CreateTopics(read_body($body)?),
+            ApiKey::DeleteRecords => $side::DeleteRecords(read_body($body)?),
             ApiKey::InitProducerId => $side::InitProducerId(read_body($body)?),
             ApiKey::OffsetForLeaderEpoch => $side::OffsetForLeaderEpoch(read_body($body)?),
             ApiKey::AlterPartition => $side::AlterPartition(read_body($body)?),

@@ -154,6 +154,7 @@ fn every_version_is_in_the_range_of_both_schemas() {
         range::<FindCoordinatorRequest, FindCoordinatorResponse>(),
         range::<ApiVersionsRequest, ApiVersionsResponse>(),
         range::<CreateTopicsRequest, CreateTopicsResponse>(),
+        range::<DeleteRecordsRequest, DeleteRecordsResponse>(),
         range::<InitProducerIdRequest, InitProducerIdResponse>(),
         range::<OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse>(),
         range::<AlterPartitionRequest, AlterPartitionResponse>(),
@@ -272,8 +273,9 @@ fn records_share_the_memory_of_the_frame() {
 fn a_hostile_array_length_is_an_error_and_reserves_nothing() {
     // 2^32 - 2 topics, in each API whose body starts with an array after `lead` bytes.
     let hostile = [0xff, 0xff, 0xff, 0xff, 0x0f];
-    let leads: [(ApiKey, usize); 6] = [
+    let leads: [(ApiKey, usize); 7] = [
         (ApiKey::Metadata, 0),
+        (ApiKey::DeleteRecords, 0),
         (ApiKey::OffsetFetch, 0),
         (ApiKey::FindCoordinator, 1),
         (ApiKey::ListOffsets, 5),
