@@ -13,7 +13,7 @@ use std::fmt::Write;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs that are sampled.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 120;
 /// Samples a second of CPU time; a prime, so that nothing in a run keeps step with it.
 const FREQUENCY: i32 = 997;
 
