@@ -65,7 +65,8 @@ The first line on stdout is `ready bootstrap=127.0.0.1:PORT,...`, once every bro
 SIGINT end the cluster in order (a second one at once): leaderships are moved, logs flushed, the markers
 of a clean shutdown written. Each broker has a folder below DIR, and a cluster keeps its number of
 brokers. Nobody is authenticated, so it listens on 127.0.0.1 alone. Served are topics, produce (idempotent
-too), fetch, offsets and commits by assignment; no consumer groups, transactions or deletion of topics.
+too), fetch, offsets, commits by assignment and deletion of records; no consumer groups, transactions or
+deletion of topics.
 
 offsets.topic.replication.factor is 3 as in Kafka, or the number of brokers where there are fewer and the
 file says nothing; else Kafka's defaults stand for what the file does not set.

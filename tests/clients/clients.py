@@ -11,6 +11,7 @@ import traceback
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     Consumer,
     KafkaError,
     KafkaException,
@@ -32,13 +33,13 @@ def producer(server, **settings):
     return Producer(defaults)
 
 
-def consumer(server, group="by-assign"):
+def consumer(server, group="by-assign", reset="error"):
     return Consumer(
         {
             "bootstrap.servers": server.bootstrap,
             "group.id": group,
             "enable.auto.commit": False,
-            "auto.offset.reset": "error",
+            "auto.offset.reset": reset,
             "enable.partition.eof": True,
         }
     )
@@ -117,10 +118,10 @@ def produce(server, topic, values, key=None, headers=None, **settings):
     return reports.delivered
 
 
-def consume(server, topic, partitions=3):
-    """Everything, from the beginning to the end, by assignment. Offsets have no gaps."""
-    reader, messages = consumer(server), []
-    reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
+def consume(server, topic, partitions=3, begin=OFFSET_BEGINNING, first=0, reset="error"):
+    """Everything to the end, by assignment. Offsets begin with `first` and have no gaps."""
+    reader, messages = consumer(server, reset=reset), []
+    reader.assign([TopicPartition(topic, p, begin) for p in range(partitions)])
     ended, deadline = set(), time.monotonic() + 60
     while len(ended) < partitions:
         assert time.monotonic() < deadline, f"{len(messages)} messages, ends of {ended}"
@@ -136,7 +137,8 @@ def consume(server, topic, partitions=3):
     reader.close()
     for partition in range(partitions):
         offsets = [m.offset() for m in messages if m.partition() == partition]
-        assert offsets == list(range(len(offsets))), f"{topic}-{partition}: {offsets[:5]}.."
+        expected = list(range(first, first + len(offsets)))
+        assert offsets == expected, f"{topic}-{partition}: {offsets[:5]}.."
     return messages
 
 
@@ -271,6 +273,44 @@ def offsets_are_found_and_commits_by_assignment_are_kept(server):
     reader.close()
 
 
+def records_are_deleted_up_to_an_offset(server):
+    create(server, "orders", partitions=1)
+    values = numbered(100)
+    produce(server, "orders", values)
+
+    def delete(offset):
+        handle = admin(server)
+        (deleted,) = handle.delete_records([TopicPartition("orders", 0, offset)]).values()
+        return deleted.result(30).low_watermark
+
+    def ends():
+        reader = consumer(server)
+        found = reader.get_watermark_offsets(TopicPartition("orders", 0), timeout=30)
+        reader.close()
+        return found
+
+    assert (delete(40), ends()) == (40, (40, 100))
+    assert (delete(10), ends()) == (40, (40, 100))
+    # From the beginning, and from a position that is gone.
+    for begin in (OFFSET_BEGINNING, 10):
+        read = consume(server, "orders", 1, begin, first=40, reset="earliest")
+        assert [m.value() for m in read] == values[40:]
+    try:
+        delete(101)
+        raise AssertionError("more was deleted than there is")
+    except KafkaException as error:
+        assert error.args[0].code() == KafkaError.OFFSET_OUT_OF_RANGE
+    server.stop()
+    server.start()
+    await_topic(server, "orders", 1)
+    assert ends() == (40, 100)
+    assert (delete(OFFSET_END), ends()) == (100, (100, 100))
+    assert consume(server, "orders", 1) == []
+    produce(server, "orders", [b"more"])
+    (more,) = consume(server, "orders", 1, first=100)
+    assert more.value() == b"more"
+
+
 def an_orderly_restart_keeps_everything(server):
     create(server, "orders")
     delivered = produce(server, "orders", numbered(5_000))
@@ -334,6 +374,7 @@ TESTS = [
     kcat_produces_and_consumes,
     a_topic_that_does_not_exist_comes_with_its_first_message,
     offsets_are_found_and_commits_by_assignment_are_kept,
+    records_are_deleted_up_to_an_offset,
     an_orderly_restart_keeps_everything,
     what_was_acknowledged_outlives_kill_9,
     kill_9_amid_a_produce_loses_nothing_that_was_acknowledged,

@@ -207,6 +207,8 @@ fn huge_lengths_reserve_nothing() {
         (ApiKey::CreateTopics, 2, &most[..]),
         (ApiKey::CreateTopics, 7, &compact[..]),
         (ApiKey::DeleteTopics, 1, &most[..]),
+        (ApiKey::DeleteRecords, 0, &most[..]),
+        (ApiKey::DeleteRecords, 2, &compact[..]),
         (ApiKey::DescribeConfigs, 1, &most[..]),
         (ApiKey::OffsetFetch, 8, &compact[..]),
         (ApiKey::FindCoordinator, 4, &[&[0], &compact[..]].concat()),

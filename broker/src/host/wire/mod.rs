@@ -67,6 +67,7 @@ const APIS: &[Api] = &[
     api(ApiKey::ApiVersions, 0, 4, outlines::API_VERSIONS),
     api(ApiKey::CreateTopics, 2, 7, outlines::CREATE_TOPICS),
     api(ApiKey::DeleteTopics, 1, 6, outlines::DELETE_TOPICS),
+    api(ApiKey::DeleteRecords, 0, 2, outlines::DELETE_RECORDS),
     api(ApiKey::InitProducerId, 0, 5, outlines::INIT_PRODUCER_ID),
     api(
         ApiKey::OffsetForLeaderEpoch,
@@ -151,6 +152,7 @@ enum Body {
     ApiVersionsTooNew,
     CreateTopics(kafka::CreateTopicsRequest),
     DeleteTopics(kafka::DeleteTopicsRequest),
+    DeleteRecords(kafka::DeleteRecordsRequest),
     InitProducerId(kafka::InitProducerIdRequest),
     OffsetForLeaderEpoch(kafka::OffsetForLeaderEpochRequest),
     DescribeConfigs(kafka::DescribeConfigsRequest),
@@ -257,6 +259,7 @@ fn read_body(header: Header, frame: &mut Bytes) -> Result<Body, Unreadable> {
         }
         ApiKey::CreateTopics => Body::CreateTopics(of(header, frame)?),
         ApiKey::DeleteTopics => Body::DeleteTopics(of(header, frame)?),
+        ApiKey::DeleteRecords => Body::DeleteRecords(of(header, frame)?),
         ApiKey::InitProducerId => Body::InitProducerId(of(header, frame)?),
         ApiKey::OffsetForLeaderEpoch => Body::OffsetForLeaderEpoch(of(header, frame)?),
         ApiKey::DescribeConfigs => Body::DescribeConfigs(of(header, frame)?),
@@ -323,6 +326,7 @@ impl Incoming {
             Body::ApiVersionsTooNew => Plan::Answer(metadata::api_versions_too_new(header)),
             Body::CreateTopics(body) => topics::create_topics(header, body),
             Body::DeleteTopics(body) => topics::delete_topics(header, body),
+            Body::DeleteRecords(body) => topics::delete_records(header, body),
             Body::InitProducerId(body) => produce::init_producer_id(header, body),
             Body::OffsetForLeaderEpoch(body) => offsets::epoch_ends(header, body),
             Body::DescribeConfigs(body) => configs::describe_configs(header, body, view),

@@ -120,6 +120,14 @@ pub const DELETE_TOPICS: Outline = &[
     always(Fixed(4)),
 ];
 
+pub const DELETE_RECORDS: Outline = &[
+    always(Array(&[
+        always(Text),
+        always(Array(&[always(Fixed(4 + 8))])),
+    ])),
+    always(Fixed(4)),
+];
+
 pub const INIT_PRODUCER_ID: Outline = &[always(Text), always(Fixed(4)), since(3, Fixed(8 + 2))];
 
 pub const OFFSET_FOR_LEADER_EPOCH: Outline = &[

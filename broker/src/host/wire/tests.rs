@@ -171,6 +171,7 @@ fn versions_are_those_of_both_schemas() {
             ApiKey::ApiVersions => both::<ApiVersionsRequest, ApiVersionsResponse>(),
             ApiKey::CreateTopics => both::<CreateTopicsRequest, CreateTopicsResponse>(),
             ApiKey::DeleteTopics => both::<DeleteTopicsRequest, DeleteTopicsResponse>(),
+            ApiKey::DeleteRecords => both::<DeleteRecordsRequest, DeleteRecordsResponse>(),
             ApiKey::InitProducerId => both::<InitProducerIdRequest, InitProducerIdResponse>(),
             ApiKey::OffsetForLeaderEpoch => {
                 both::<OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse>()
@@ -375,6 +376,21 @@ fn commits_to_what_does_not_exist_are_refused_and_the_others_go_through() {
     let frame = request(ApiKey::OffsetCommit, 8, &encoded(nothing, 8));
     let answer: kafka::OffsetCommitResponse = decoded(answered(frame), 8);
     assert!(answer.topics.is_empty());
+}
+
+#[test]
+fn records_are_deleted_by_the_broker_and_each_partition_has_its_answer() {
+    for version in 0..=2 {
+        let answer: kafka::DeleteRecordsResponse = answer(ApiKey::DeleteRecords, version);
+        let told = answer.topics.iter().map(|t| {
+            let partitions = t.partitions.iter();
+            let told = partitions.map(|p| (p.partition_index, p.low_watermark, p.error_code));
+            (&**t.name, told.collect::<Vec<_>>())
+        });
+        let both = || vec![(0, 5, 0), (1, -1, 7)];
+        let expected = [("orders", both()), ("nowhere", both())];
+        assert_eq!(told.collect::<Vec<_>>(), expected, "v{version}");
+    }
 }
 
 #[test]

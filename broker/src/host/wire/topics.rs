@@ -1,8 +1,8 @@
-//! CreateTopics and DeleteTopics.
+//! CreateTopics, DeleteTopics, and DeleteRecords.
 
 use super::{Header, Plan, ask, frame, text};
 use crate::wire::codec::Wire;
-use crate::wire::{CreateTopicsRequest, Request, Response};
+use crate::wire::{CreateTopicsRequest, DeleteRecordsRequest, Request, Response};
 use kafka::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages as kafka;
 
@@ -50,4 +50,17 @@ pub(super) fn delete_topics(header: Header, body: kafka::DeleteTopicsRequest) ->
     };
     let answer = kafka::DeleteTopicsResponse::default().with_responses(responses);
     Plan::Answer(frame(header, &answer))
+}
+
+/// DeleteRecords, which says the same in all of its versions.
+pub(super) fn delete_records(header: Header, body: kafka::DeleteRecordsRequest) -> Plan {
+    let Ok(request) = DeleteRecordsRequest::from_kafka(body) else {
+        return Plan::Close;
+    };
+    ask(Request::DeleteRecords(request), move |response| {
+        let Response::DeleteRecords(response) = response else {
+            panic!("DeleteRecords answered by {:?}", response.api());
+        };
+        frame(header, &response.to_kafka())
+    })
 }

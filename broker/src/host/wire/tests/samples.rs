@@ -207,6 +207,23 @@ pub(super) fn body(api: ApiKey, version: i16) -> Vec<u8> {
             };
             encoded(request, version)
         }
+        ApiKey::DeleteRecords => {
+            use delete_records_request::*;
+            let partition = |(i, offset)| {
+                DeleteRecordsPartition::default()
+                    .with_partition_index(i)
+                    .with_offset(offset)
+            };
+            let topic = |n: usize| {
+                DeleteRecordsTopic::default()
+                    .with_name(named(pair(n)))
+                    .with_partitions([(0, 5), (1, -1)].map(partition).into())
+            };
+            let request = DeleteRecordsRequest::default()
+                .with_topics(both.map(topic).into())
+                .with_timeout_ms(1500);
+            encoded(request, version)
+        }
         ApiKey::InitProducerId => {
             let request = InitProducerIdRequest::default()
                 .with_transactional_id(None)
@@ -370,6 +387,21 @@ pub(super) fn answer_to(request: &Request) -> Response {
             };
             Response::CreateTopics(CreateTopicsResponse {
                 topics: r.topics.iter().map(created).collect(),
+            })
+        }
+        Request::DeleteRecords(r) => {
+            let result = |p: &DeleteRecordsPartition| DeleteRecordsPartitionResult {
+                partition: p.partition,
+                low_watermark: p.offset,
+                error: match p.offset {
+                    DELETE_TO_HIGH_WATERMARK => ErrorCode::RequestTimedOut,
+                    _ => ErrorCode::None,
+                },
+            };
+            let topics = r.topics.iter();
+            let topics = topics.map(|(t, ps)| (t.clone(), ps.iter().map(result).collect()));
+            Response::DeleteRecords(DeleteRecordsResponse {
+                topics: topics.collect(),
             })
         }
         Request::InitProducerId(_) => Response::InitProducerId(InitProducerIdResponse {
