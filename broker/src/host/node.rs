@@ -199,13 +199,17 @@ impl Node {
         }
     }
 
-    /// What its disk refused last; where it refused nothing, what is corrupt on it.
+    /// What its disk refused last; where it refused nothing and the log directory is offline all the same,
+    /// what is corrupt in it.
     fn what_failed(&mut self) -> String {
         if let Some(last) = self.disk.take_failures().pop() {
             return last;
         }
-        let found = inspect(&mut DiskFolder(&mut self.disk)).map(|report| report.corrupt);
-        match found.ok().and_then(|corrupt| corrupt.into_iter().next()) {
+        let found = self
+            .is_offline
+            .then(|| inspect(&mut DiskFolder(&mut self.disk)).ok())
+            .flatten();
+        match found.and_then(|report| report.corrupt.into_iter().next()) {
             Some(first) => format!("its log directory is corrupt: {first}"),
             None => "it halted".to_string(),
         }

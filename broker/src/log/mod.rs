@@ -25,8 +25,8 @@
 //! What is modelled: segments in Kafka's on-disk format; batches are validated record by record,
 //! compressed ones too.
 //!
-//! What is NOT modelled: transactions (their batches count as idempotent data),
-//! message formats before v2, `segment.jitter.ms`, preallocation, tiered storage.
+//! What is NOT modelled: transactions (their batches count as idempotent data), message formats before v2,
+//! `segment.jitter.ms`, preallocation, tiered storage.
 
 pub mod append;
 pub mod batch;

@@ -10,9 +10,10 @@
 //! the clean marker as after an unclean end, where Kafka would append behind it. In an older segment Kafka
 //! notices garbage when somebody reads there; here too ([`ReadError::Corrupt`](crate::log::ReadError)),
 //! but for a batch with sound lengths and offsets. Valid batches whose offsets go back are cut off as
-//! invalid (Kafka notices only some of them, through its index, and then empties the segment). `leader-epoch-checkpoint.tmp` is taken
-//! instead of the checkpoint where it is whole: in Kafka an append waits until the checkpoint with
-//! its epoch is in place, here it does not, so the newer of the two is what Kafka would have.
+//! invalid (Kafka notices only some of them, through its index, and then empties the segment).
+//! `leader-epoch-checkpoint.tmp` is taken instead of the checkpoint where it is whole: in Kafka an append
+//! waits until the checkpoint with its epoch is in place, here it does not, so the newer of the two is
+//! what Kafka would have.
 
 use crate::bug::Bug;
 use crate::disk::{Disk, DiskError, FileId};
