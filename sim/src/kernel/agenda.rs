@@ -1,8 +1,8 @@
-//! The one heap of events, ordered by (time, sequence).
+//! The one agenda of events, ordered by (time, sequence).
 
 use everyack_broker::env::{ConnId, Queue, TimerToken};
-use everyack_broker::time::Nanos;
-use std::cmp::Reverse;
+use everyack_broker::time::{MILLIS, Nanos};
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 /// A node's index and the incarnation that an event is meant for; events for others are ignored.
@@ -101,25 +101,52 @@ impl Packed {
     }
 }
 
-/// Bits of a heap entry that hold the slot; those above hold the sequence, then the time.
-const SLOT_BITS: u32 = 24;
-const SEQUENCE_BITS: u32 = 40;
+/// What is due within this time is near.
+const NEAR: Nanos = MILLIS;
+/// So many near entries are kept sorted; more go to the heap.
+const NEAR_ENTRIES: usize = 24;
+
+/// When something is due, and what. Ordered by time, then by number: one number is all that is compared.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// Time above, the number of the entry below.
+    order: u128,
+    due: Packed,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> Ordering {
+        self.order.cmp(&other.order)
+    }
+}
 
 /// Time and what is due.
 ///
-/// A heap entry is one number, (time, sequence, slot) from the top, so that the heap moves and
-/// compares nothing else; what is due lies in the slot. That bounds a run to 2^40 events and to 2^24
-/// that are due at once.
+/// Most entries are frames and items of queues, due within a millisecond: a handful at a time, kept
+/// sorted. The rest, mostly timeouts that will have nothing to do, wait in a heap where they make no
+/// near entry dearer.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     now: Nanos,
-    sequence: u64,
-    heap: BinaryHeap<Reverse<u128>>,
-    /// The first entry was taken and is still in the heap: most events put another, which then sinks
-    /// from its place, for half the work of taking one out and putting one in.
-    first_is_taken: bool,
-    slots: Vec<Packed>,
-    free: Vec<u32>,
+    /// Entries put so far.
+    number: u64,
+    /// Latest first, so that the next is taken off the end.
+    near: Vec<Entry>,
+    far: BinaryHeap<Reverse<Entry>>,
 }
 
 impl Agenda {
@@ -137,27 +164,14 @@ impl Agenda {
 
     fn put_packed(&mut self, at: Nanos, due: Packed) {
         let at = at.max(self.now);
-        self.sequence += 1;
-        assert!(self.sequence >> SEQUENCE_BITS == 0, "too many events");
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = due;
-                slot
-            }
-            None => {
-                self.slots.push(due);
-                self.slots.len() as u32 - 1
-            }
-        };
-        assert!(slot >> SLOT_BITS == 0, "too many events are due");
-        let order = self.sequence << SLOT_BITS | u64::from(slot);
-        let entry = Reverse(u128::from(at) << 64 | u128::from(order));
-        if std::mem::take(&mut self.first_is_taken)
-            && let Some(mut first) = self.heap.peek_mut()
-        {
-            *first = entry;
+        self.number += 1;
+        let order = u128::from(at) << 64 | u128::from(self.number);
+        let entry = Entry { order, due };
+        if at - self.now < NEAR && self.near.len() < NEAR_ENTRIES {
+            let later = self.near.iter().rposition(|other| other.order > order);
+            self.near.insert(later.map_or(0, |last| last + 1), entry);
         } else {
-            self.heap.push(entry);
+            self.far.push(Reverse(entry));
         }
     }
 
@@ -168,16 +182,45 @@ impl Agenda {
     }
 
     fn pop_packed(&mut self) -> Option<Packed> {
-        if std::mem::take(&mut self.first_is_taken) {
-            self.heap.pop();
-        }
-        let Reverse(entry) = *self.heap.peek()?;
-        self.first_is_taken = true;
-        let at = (entry >> 64) as Nanos;
+        let far = self.far.peek().map_or(u128::MAX, |Reverse(far)| far.order);
+        let entry = match self.near.last() {
+            Some(near) if near.order < far => self.near.pop(),
+            _ => self.far.pop().map(|Reverse(entry)| entry),
+        }?;
+        let at = (entry.order >> 64) as Nanos;
         debug_assert!(at >= self.now);
         self.now = at;
-        let slot = entry as u32 & ((1 << SLOT_BITS) - 1);
-        self.free.push(slot);
-        Some(self.slots[slot as usize])
+        Some(entry.due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everyack_broker::env::Stream;
+
+    #[test]
+    fn events_come_by_time_and_those_of_an_instant_in_the_order_in_which_they_were_put() {
+        let mut draws = Stream::new(7, 0);
+        let mut agenda = Agenda::default();
+        let (mut waiting, mut number) = (Vec::new(), 0);
+        for _ in 0..5_000 {
+            for _ in 0..draws.below(4) {
+                // At once, soon, late; often at the same instant, and at times before the present one.
+                let ahead = [0, 3, NEAR - 1, NEAR, 40 * NEAR][draws.below(5) as usize];
+                let at = (agenda.now() + ahead).saturating_sub(draws.below(2));
+                agenda.put(at, Due::Control(number));
+                waiting.push((at.max(agenda.now()), number));
+                number += 1;
+            }
+            let next = waiting.iter().copied().min();
+            let Some(Due::Control(taken)) = agenda.pop() else {
+                assert_eq!(next, None);
+                continue;
+            };
+            assert_eq!(next, Some((agenda.now(), taken)));
+            waiting.retain(|(_, number)| *number != taken);
+        }
+        assert!(number > 5_000);
     }
 }

@@ -78,6 +78,14 @@ struct Servers {
     rng: Stream,
 }
 
+impl Servers {
+    /// The server that is free before the others.
+    fn free_first(&self) -> usize {
+        let first = self.free_at.iter().enumerate().min_by_key(|(_, at)| **at);
+        first.expect("a queue has a server").0
+    }
+}
+
 struct Node<P> {
     machine: u32,
     process: Option<P>,

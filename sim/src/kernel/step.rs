@@ -265,12 +265,12 @@ impl<P: Process> Kernel<P> {
         let servers = &mut node.queues[slot];
         let drawn = servers.rng.range(50, 200) * percent;
         let work = cost.saturating_mul(drawn) / 10_000;
-        let free = servers
-            .free_at
-            .iter_mut()
-            .min()
-            .expect("a queue has a server");
-        *free = (*free).max(self.agenda.now()) + work;
+        // Whichever is free takes it, else the one that is free first.
+        let now = self.agenda.now();
+        let idle = servers.free_at.iter().position(|free_at| *free_at <= now);
+        let server = idle.unwrap_or_else(|| servers.free_first());
+        let free = &mut servers.free_at[server];
+        *free = (*free).max(now) + work;
         let at = *free;
         self.agenda.put(at, Due::Serve(target, queue));
     }
