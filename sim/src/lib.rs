@@ -12,6 +12,7 @@
 //! - [`history`] what became of every message; [`check`] what must hold of a run
 //! - [`attribution`] why a message was lost; [`marks`] points worth reaching; [`story`] in words
 //! - [`mechanism`] the names of the ways to lose a message
+//! - [`parts`] which part of the program is at work, for the benchmark
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -33,6 +34,7 @@ pub mod kernel;
 pub mod marks;
 pub mod mechanism;
 pub mod node;
+pub mod parts;
 pub mod result;
 pub mod run;
 pub mod spec;

@@ -1,5 +1,6 @@
 //! What runs on the nodes of a cluster: one type for the kernel.
 
+use crate::parts::{Part, enter};
 use everyack_broker::broker::Broker;
 use everyack_broker::client::{Consumer, Producer};
 use everyack_broker::controller::Controller;
@@ -20,6 +21,10 @@ pub enum Node {
 
 impl Process for Node {
     fn step(&mut self, input: Input, env: &mut Env<'_>) {
+        let _part = enter(match self {
+            Node::Broker(_) | Node::Controller(_) => Part::Broker,
+            Node::Producer(_) | Node::Consumer(_) => Part::Clients,
+        });
         match self {
             Node::Broker(process) => process.step(input, env),
             Node::Controller(process) => process.step(input, env),

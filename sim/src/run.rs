@@ -19,6 +19,7 @@ use crate::inject::{Injector, start_broker};
 use crate::kernel::{Kernel, Next};
 use crate::marks::Marks;
 use crate::node::Node;
+use crate::parts::{Part, enter};
 use crate::result::*;
 use crate::spec::{Record, RunSpec, WireMode};
 use crate::story;
@@ -252,6 +253,7 @@ impl<'a> Run<'a> {
         if self.observed == self.events.len() {
             return;
         }
+        let _part = enter(Part::Checkers);
         let events = std::mem::take(&mut self.events);
         for event in &events[self.observed..] {
             self.marks.see(event);
@@ -506,6 +508,7 @@ impl<'a> Run<'a> {
     // ---- judging ----------------------------------------------------------------------------
 
     fn judge(&mut self, outcome: Outcome) -> RunResult {
+        let _part = enter(Part::Checkers);
         let kernel = self.world.kernel();
         let disks = || self.cluster.final_partitions(&kernel);
         let dead_letters = || self.cluster.kept_dead_letters(&kernel);

@@ -18,6 +18,7 @@ use crate::application::{About, Boundary, Called, Caller, Context, Main, Paramet
 use crate::event::{ClientEvent, Event, EventKind, MessageId};
 use crate::host;
 use crate::kernel::{Kernel, Next, purpose};
+use crate::parts::{Part, enter};
 use calls::{Calls, PendingCall};
 use everyack_broker::client::{Call, CallId, ClientError, Reply};
 use everyack_broker::env::{Process, Stream};
@@ -295,6 +296,7 @@ impl<P: Process + 'static> World<P> {
         let caller = context.caller();
         let mut main = host::CatchUnwind(Box::pin(async move { main(context).await }));
         let outcome = poll_fn(|context| {
+            let _part = enter(Part::Clients);
             self.0.borrow_mut().runs(caller);
             Pin::new(&mut main).poll(context)
         })

@@ -5,6 +5,7 @@ use super::disk::{DiskHandle, Owner};
 use super::network::{Delivery, Network};
 use super::{Kernel, Next, Servers, purpose};
 use crate::event::{Event, EventKind, FaultEvent};
+use crate::parts::{Part, enter};
 use crate::spec::WireMode;
 use everyack_broker::env::{ConnId, Env, Input, Output, Process, Queue, Stream};
 use everyack_broker::ids::NodeId;
@@ -64,6 +65,7 @@ impl<P: Process> Kernel<P> {
     }
 
     fn network_event(&mut self, due: Due) -> Delivery {
+        let _part = enter(Part::Network);
         let (network, agenda, hosts) = (&mut self.network, &mut self.agenda, &self.hosts);
         match due {
             Due::Arrive(conn, side, flight) => network.arrive(agenda, hosts, conn, side, flight),
@@ -130,6 +132,7 @@ impl<P: Process> Kernel<P> {
 
     /// Steps a living process; `size` is the encoded size of the frame that it is given.
     pub(super) fn step(&mut self, index: u32, input: Input, size: u32) {
+        let _part = enter(Part::Events);
         let now = self.agenda.now();
         let host = self.hosts[index as usize];
         let node = &mut self.nodes[index as usize];
@@ -229,6 +232,7 @@ impl<P: Process> Kernel<P> {
     }
 
     pub(super) fn send(&mut self, from: u32, conn: ConnId, frame: Frame) {
+        let _part = enter(Part::Network);
         if !self.holds.is_empty() {
             let mut holds = self.holds.iter_mut();
             if let Some(hold) = holds.find(|h| h.from == from && (h.pick)(&frame)) {
@@ -283,6 +287,7 @@ fn frame_size(frame: &Frame) -> u32 {
 
 /// Encodes a frame as Kafka does and decodes it; length and value must be the same.
 fn through_bytes(frame: Frame, size: u32) -> Frame {
+    let _part = enter(Part::Encoding);
     let bytes = codec::encode(&frame);
     assert_eq!(bytes.len(), size as usize, "encoded_size of {frame:?}");
     let decoded = match &frame {

@@ -5,6 +5,7 @@ mod lying;
 
 use super::*;
 use crate::fault::{DiskOperation, Unsynced};
+use everyack_broker::disk::Disk;
 use proptest::prelude::*;
 
 const OWNER: Owner = Owner {
