@@ -91,7 +91,7 @@ pub(crate) struct Run {
     observer: Observer,
     pub(crate) forwarding: Forwarding,
     pub(crate) accepted: SortedMap<ConnId, Accepted>,
-    pub(crate) requests: VecDeque<(Asker, Request)>,
+    pub(crate) requests: VecDeque<(Asker, Box<Request>)>,
     /// Produces whose flush is done, in the handlers' hands again.
     appended: VecDeque<ProduceJob>,
     pub(crate) metadata: VecDeque<Vec<(Offset, MetadataRecord)>>,
@@ -258,7 +258,7 @@ impl Run {
                 self.request_arrived(conn, correlation, request, env);
             }
             Input::Received(conn, Frame::Response(correlation, response)) => {
-                self.response_arrived(conn, correlation, response, env);
+                self.response_arrived(conn, correlation, *response, env);
             }
             Input::Connected(conn) => self.connected(conn, env),
             Input::Closed(conn, _) => self.closed(conn, env),
@@ -587,7 +587,7 @@ impl Run {
                 if let Some(job) = self.appended.pop_front() {
                     self.replicas.produce_appended(job, &self.image, env);
                 } else if let Some((asker, request)) = self.requests.pop_front() {
-                    self.handle(asker, request, env);
+                    self.handle(asker, *request, env);
                 }
             }
             Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, env),

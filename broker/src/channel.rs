@@ -73,7 +73,7 @@ impl Channel {
                 let correlation = self.next_correlation;
                 self.next_correlation = self.next_correlation.wrapping_add(1);
                 self.in_flight = Some(correlation);
-                env.send(conn, Frame::Request(correlation, request));
+                env.send(conn, Frame::request(correlation, request));
             }
         } else if self.conn.is_none() && self.waiting.is_some() && env.now >= self.reconnect_at {
             self.conn = Some(env.connect(self.peer));

@@ -291,7 +291,7 @@ impl TestCluster {
     fn client_takes(&mut self, input: Input) {
         match input {
             Input::Received(_, Frame::Response(correlation, response)) => {
-                self.answers.insert(correlation, response);
+                self.answers.insert(correlation, *response);
             }
             Input::Closed(conn, _) => self.client.retain(|_, c| *c != conn),
             _ => {}
@@ -433,7 +433,7 @@ impl TestCluster {
             }
         };
         self.next_correlation += 1;
-        let frame = Frame::Request(self.next_correlation, request);
+        let frame = Frame::request(self.next_correlation, request);
         self.put(LATENCY, node, Input::Received(conn, frame));
         self.next_correlation
     }

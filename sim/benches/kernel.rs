@@ -30,11 +30,11 @@ fn response(correlation: i32) -> Frame {
         producer_id: 1,
         producer_epoch: 0,
     };
-    Frame::Response(correlation, Response::InitProducerId(answer))
+    Frame::response(correlation, Response::InitProducerId(answer))
 }
 
 fn request(correlation: i32) -> Frame {
-    Frame::Request(correlation, Request::ApiVersions(ApiVersionsRequest))
+    Frame::request(correlation, Request::ApiVersions(ApiVersionsRequest))
 }
 
 impl Process for Echo {

@@ -144,12 +144,15 @@ impl<'a> Run<'a> {
             kernel.record_steps();
         }
         kernel.watch_sends(|frame| match frame {
-            Frame::Request(_, Request::Produce(produce)) => {
-                let topic = produce.topics.iter().filter(|(id, _)| *id == TOPIC);
-                let mut partitions = topic.flat_map(|(_, ps)| ps);
-                partitions.any(|p| p.partition == 0)
-            }
-            _ => false,
+            Frame::Request(_, request) => match &**request {
+                Request::Produce(produce) => {
+                    let topic = produce.topics.iter().filter(|(id, _)| *id == TOPIC);
+                    let mut partitions = topic.flat_map(|(_, ps)| ps);
+                    partitions.any(|p| p.partition == 0)
+                }
+                _ => false,
+            },
+            Frame::Response(..) => false,
         });
         let world = World::new(spec.seed, kernel);
         let cluster = Cluster::add_to(&world, spec);

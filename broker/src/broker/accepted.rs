@@ -21,7 +21,7 @@ const REQUEST_COST_PER_KIB: Nanos = 2 * MICROS;
 #[derive(Debug, Default)]
 pub(crate) struct Accepted {
     /// Requests that wait until the one before them is answered.
-    pub(super) backlog: VecDeque<(i32, Request)>,
+    pub(super) backlog: VecDeque<(i32, Box<Request>)>,
     pub(super) muted: bool,
     /// The other end is gone. What had arrived from it is still handled, one request after the other,
     /// until none is left or a response is due (`Selector.close`, `CloseMode.GRACEFUL`).
@@ -40,13 +40,13 @@ impl Run {
         &mut self,
         conn: ConnId,
         correlation: i32,
-        request: Request,
+        request: Box<Request>,
         env: &mut Env<'_>,
     ) {
         let Some(accepted) = self.accepted.get_mut(conn) else {
             return;
         };
-        if let Request::Produce(produce) = &request {
+        if let Request::Produce(produce) = &*request {
             for (topic, partitions) in &produce.topics {
                 for p in partitions {
                     env.fact(Fact::ProduceArrived {
@@ -69,7 +69,7 @@ impl Run {
     }
 
     /// Puts a request into the handlers' hands.
-    fn hand_over(&mut self, asker: Asker, request: Request, env: &mut Env<'_>) {
+    fn hand_over(&mut self, asker: Asker, request: Box<Request>, env: &mut Env<'_>) {
         env.serve(Queue::RequestHandler, request_cost(&request));
         self.requests.push_back((asker, request));
     }
@@ -101,7 +101,7 @@ impl Run {
             self.accepted.remove(asker.conn);
             return;
         }
-        env.send(asker.conn, Frame::Response(asker.correlation, response));
+        env.send(asker.conn, Frame::response(asker.correlation, response));
         accepted.muted = false;
         if let Some((correlation, request)) = accepted.backlog.pop_front() {
             accepted.muted = true;

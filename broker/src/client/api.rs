@@ -14,7 +14,7 @@ pub enum Call {
     /// `KafkaProducer.send`: answered twice, by `Reply::Accepted` once the record is in the
     /// accumulator (at once unless metadata or `buffer.memory` is missing, at most `max.block.ms`)
     /// and by `Reply::Sent` when its fate is known. An error before the accumulator is a `Sent` alone.
-    Send(ProducerRecord),
+    Send(Box<ProducerRecord>),
     /// `KafkaProducer.flush`: answered by `Reply::Done` when everything accepted before has a fate.
     Flush,
     /// `KafkaProducer.close` and `KafkaConsumer.close`: flushes, or auto-commits, then `Reply::Done`.

@@ -182,7 +182,7 @@ impl<P: Process> Harness<P> {
             }
             Output::Send(conn, Frame::Request(id, request)) => {
                 let node = *self.open.get(&conn).expect("sent on a closed connection");
-                let acks_0 = matches!(&request, Request::Produce(p) if p.acks == 0);
+                let acks_0 = matches!(&*request, Request::Produce(p) if p.acks == 0);
                 if !acks_0 {
                     let queue = self.unanswered.entry(conn).or_default();
                     queue.push_back((id, None));
@@ -191,7 +191,7 @@ impl<P: Process> Harness<P> {
                     conn,
                     node,
                     id,
-                    request,
+                    request: *request,
                 });
             }
             Output::Close(conn) => {
@@ -257,7 +257,7 @@ impl<P: Process> Harness<P> {
             let answer = queue.pop_front().and_then(|(_, answer)| answer);
             let answer = answer.expect("looked at just now");
             self.inputs
-                .push_back(Input::Received(conn, Frame::Response(id, answer)));
+                .push_back(Input::Received(conn, Frame::response(id, answer)));
         }
     }
 

@@ -248,7 +248,7 @@ impl<T> NetworkClient<T> {
         assert_eq!(connection.state, State::Ready, "one-way send on {link:?}");
         let conn = connection.conn.expect("ready without connection");
         let id = self.new_correlation_id();
-        env.send(conn, Frame::Request(id, request));
+        env.send(conn, Frame::request(id, request));
     }
 
     fn do_send(&mut self, link: Link, request: Request, purpose: Purpose<T>, env: &mut Env<'_>) {
@@ -266,7 +266,7 @@ impl<T> NetworkClient<T> {
             purpose,
         });
         let conn = connection.conn.expect("send on a closed connection");
-        env.send(conn, Frame::Request(correlation_id, request));
+        env.send(conn, Frame::request(correlation_id, request));
     }
 
     fn new_correlation_id(&mut self) -> i32 {
@@ -325,11 +325,11 @@ impl<T> NetworkClient<T> {
             Purpose::Caller(tag) => self.completions.push_back(Completion {
                 link,
                 tag,
-                outcome: Outcome::Response(response),
+                outcome: Outcome::Response(*response),
             }),
             Purpose::ApiVersions => self.handle_api_versions(index, &response, env),
             Purpose::Metadata(version) => {
-                let Response::Metadata(answer) = &response else {
+                let Response::Metadata(answer) = &*response else {
                     unreachable!("checked above");
                 };
                 self.metadata_in_progress = false;

@@ -47,7 +47,7 @@ const FETCH_TIMERS: u64 = 3;
 /// An event in the controller's queue.
 #[derive(Debug)]
 enum Work {
-    Request(ConnId, i32, Request),
+    Request(ConnId, i32, Box<Request>),
     /// `maybeFenceStaleBroker`.
     FenceStaleBroker,
     /// `electUnclean`.
@@ -196,11 +196,11 @@ impl Controller {
         match frame {
             Frame::Request(correlation, request) if is_controller_api(request.api()) => {
                 // A heartbeat counts on arrival, before it queues (KAFKA-17793).
-                if let Request::BrokerHeartbeat(r) = &request {
+                if let Request::BrokerHeartbeat(r) = &*request {
                     self.heartbeats
                         .update_contact_time(r.broker, r.broker_epoch, env.now);
                 }
-                let cost = match request {
+                let cost = match *request {
                     Request::ApiVersions(_) => API_VERSIONS_COST,
                     _ => REQUEST_COST,
                 };
@@ -219,7 +219,7 @@ impl Controller {
         let work = self.queue.pop_front().expect("one Serve for each event");
         match work {
             Work::Request(conn, correlation, request) => {
-                self.handle_request(conn, correlation, request, env)?
+                self.handle_request(conn, correlation, *request, env)?
             }
             Work::FenceStaleBroker => self.fence_stale_broker(env)?,
             Work::ElectUncleanLeaders => {
@@ -268,10 +268,10 @@ impl Controller {
         };
         match answer {
             Ok(response) => {
-                let frame = Frame::Response(correlation, response);
+                let frame = Frame::response(correlation, response);
                 self.defer(Deferred::Answer(conn, frame), env);
             }
-            Err(response) => self.send(conn, Frame::Response(correlation, response), env),
+            Err(response) => self.send(conn, Frame::response(correlation, response), env),
         }
         Ok(())
     }
@@ -608,7 +608,7 @@ impl Controller {
     fn fetch(&mut self, conn: ConnId, correlation: i32, request: FetchRequest, env: &mut Env<'_>) {
         let response = self.metadata_answer(&request);
         if has_something(&response) || request.max_wait_ms == 0 {
-            let frame = Frame::Response(correlation, Response::Fetch(response));
+            let frame = Frame::response(correlation, Response::Fetch(response));
             self.send(conn, frame, env);
         } else if self.connections.contains(&conn) {
             let timer = self.next_timer;
@@ -628,7 +628,7 @@ impl Controller {
     fn answer_waiting(&mut self, timer: u64, env: &mut Env<'_>) {
         if let Some(w) = self.waiting.remove(&timer) {
             let response = Response::Fetch(self.metadata_answer(&w.request));
-            self.send(w.conn, Frame::Response(w.correlation, response), env);
+            self.send(w.conn, Frame::response(w.correlation, response), env);
         }
     }
 

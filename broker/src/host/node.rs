@@ -369,7 +369,7 @@ impl Node {
 
     fn ask(&mut self, conn: ConnId, request: Request) {
         self.next_correlation = self.next_correlation.wrapping_add(1);
-        let frame = Frame::Request(self.next_correlation, request);
+        let frame = Frame::request(self.next_correlation, request);
         self.step(Input::Received(conn, frame));
     }
 
@@ -495,7 +495,7 @@ impl Node {
                     self.due.push_back(reset);
                 }
             }
-            (Some(Peer::Client(_)), Frame::Response(_, response)) => self.answer(conn, response),
+            (Some(Peer::Client(_)), Frame::Response(_, response)) => self.answer(conn, *response),
             (Some(Peer::Client(_)), Frame::Request(..)) => panic!("a client is asked for nothing"),
             (None, _) => {}
         }

@@ -13,7 +13,7 @@ const NONE: ErrorCode = ErrorCode::None;
 fn is_isr_answer(input: &Input) -> bool {
     matches!(
         input,
-        Input::Received(_, Frame::Response(_, Response::AlterPartition(_)))
+        Input::Received(_, Frame::Response(_, response)) if matches!(**response, Response::AlterPartition(_))
     )
 }
 

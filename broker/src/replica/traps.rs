@@ -21,7 +21,7 @@ fn cut_followers(c: &mut TestCluster) {
 fn is_isr_answer(input: &Input) -> bool {
     matches!(
         input,
-        Input::Received(_, Frame::Response(_, Response::AlterPartition(_)))
+        Input::Received(_, Frame::Response(_, response)) if matches!(**response, Response::AlterPartition(_))
     )
 }
 

@@ -17,13 +17,26 @@ use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
-/// A request or a response with its correlation id.
+/// A request or a response with its correlation id. It is handed on a dozen times between the code that
+/// makes it and the code that reads it, and is small for that.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
     /// From the side that connected.
-    Request(i32, Request),
+    Request(i32, Box<Request>),
     /// From the side that accepted.
-    Response(i32, Response),
+    Response(i32, Box<Response>),
+}
+
+impl Frame {
+    /// A request frame.
+    pub fn request(correlation: i32, request: Request) -> Frame {
+        Frame::Request(correlation, Box::new(request))
+    }
+
+    /// A response frame.
+    pub fn response(correlation: i32, response: Response) -> Frame {
+        Frame::Response(correlation, Box::new(response))
+    }
 }
 
 /// Kafka's API keys that the product speaks.

@@ -31,15 +31,13 @@ impl Frame {
     pub fn encoded_size(&self) -> u64 {
         match self {
             Frame::Request(_, request) => REQUEST_HEADER + request_size(request),
-            Frame::Response(_, Response::ApiVersions(r)) => {
-                API_VERSIONS_HEADER
-                    + 2
-                    + array(&r.apis)
-                    + count(&r.apis) * (2 + 2 + 2 + TAGS)
-                    + 4
-                    + TAGS
-            }
-            Frame::Response(_, response) => RESPONSE_HEADER + response_size(response),
+            Frame::Response(_, response) => match &**response {
+                Response::ApiVersions(r) => {
+                    let apis = array(&r.apis) + count(&r.apis) * (2 + 2 + 2 + TAGS);
+                    API_VERSIONS_HEADER + 2 + apis + 4 + TAGS
+                }
+                response => RESPONSE_HEADER + response_size(response),
+            },
         }
     }
 }

@@ -57,7 +57,7 @@ impl ProducerClient {
     }
 
     pub(super) async fn send_about(&self, record: ProducerRecord, about: About) -> Delivery {
-        let call = self.context.call(Call::Send(record), about).await;
+        let call = self.context.call(Call::Send(Box::new(record)), about).await;
         if let Ok(call) = call {
             self.context.accepted(call).await;
         }

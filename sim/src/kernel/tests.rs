@@ -56,7 +56,7 @@ impl Process for Toy {
 }
 
 fn request(correlation: i32) -> Frame {
-    Frame::Request(correlation, Request::ApiVersions(ApiVersionsRequest))
+    Frame::request(correlation, Request::ApiVersions(ApiVersionsRequest))
 }
 
 fn response(correlation: i32) -> Frame {
@@ -65,7 +65,7 @@ fn response(correlation: i32) -> Frame {
         producer_id: 1,
         producer_epoch: 0,
     };
-    Frame::Response(correlation, Response::InitProducerId(answer))
+    Frame::response(correlation, Response::InitProducerId(answer))
 }
 
 const A: NodeId = NodeId(1);
@@ -171,7 +171,7 @@ fn a_large_frame_takes_its_time_on_the_wire() {
             timeout_ms: 1,
             topics: vec![(everyack_broker::ids::TopicId(5), vec![records].into())],
         };
-        env.send(conn, Frame::Request(1, Request::Produce(produce)));
+        env.send(conn, Frame::request(1, Request::Produce(produce)));
     });
     run_for(&mut kernel, SECONDS);
     let took = time_of(&kernel, B, "request 1").unwrap() - sent_at;

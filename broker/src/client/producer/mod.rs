@@ -129,7 +129,7 @@ impl Producer {
 
     fn call(&mut self, call: CallId, what: Call, env: &mut Env<'_>) {
         match what {
-            Call::Send(record) => self.send(call, record, env),
+            Call::Send(record) => self.send(call, *record, env),
             Call::Flush => self.flush(call, env),
             Call::Close => self.close(call, env),
             other => panic!("a producer was asked to {other:?}"),

@@ -61,12 +61,12 @@ fn start(config: ProducerConfig, partitions: usize) -> Harness<Producer> {
 }
 
 fn send(world: &mut Harness<Producer>, partition: i32, value: &str) -> CallId {
-    world.call(Call::Send(ProducerRecord {
+    world.call(Call::Send(Box::new(ProducerRecord {
         topic: topic(),
         partition: Some(partition),
         key: None,
         value: Bytes::copy_from_slice(value.as_bytes()),
-    }))
+    })))
 }
 
 /// Partition, header and values of each batch of a Produce.

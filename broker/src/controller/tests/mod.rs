@@ -130,7 +130,7 @@ impl World {
         for output in out {
             match output {
                 Output::Send(conn, Frame::Response(correlation, response)) => {
-                    self.answers.push((conn, correlation, response))
+                    self.answers.push((conn, correlation, *response))
                 }
                 Output::Timer(at, token) => self.schedule(at.max(self.now), Input::Timer(token)),
                 Output::Serve(queue, cost) => self.schedule(self.now + cost, Input::Serve(queue)),
@@ -160,7 +160,7 @@ impl World {
     /// Sends a request without waiting; answers its correlation id.
     fn send(&mut self, request: Request) -> i32 {
         self.next_correlation += 1;
-        let frame = Frame::Request(self.next_correlation, request);
+        let frame = Frame::request(self.next_correlation, request);
         self.step(Input::Received(ConnId(100), frame));
         self.next_correlation
     }

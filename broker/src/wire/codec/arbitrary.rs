@@ -10,8 +10,8 @@ use proptest::sample::select;
 /// Any frame.
 pub(in crate::wire) fn frame() -> BoxedStrategy<Frame> {
     prop_oneof![
-        (any::<i32>(), request()).prop_map(|(id, r)| Frame::Request(id, r)),
-        (any::<i32>(), response()).prop_map(|(id, r)| Frame::Response(id, r)),
+        (any::<i32>(), request()).prop_map(|(id, r)| Frame::request(id, r)),
+        (any::<i32>(), response()).prop_map(|(id, r)| Frame::response(id, r)),
     ]
     .boxed()
 }
@@ -20,11 +20,11 @@ pub(in crate::wire) fn frame() -> BoxedStrategy<Frame> {
 pub(in crate::wire) fn frame_of(api: ApiKey, is_request: bool) -> BoxedStrategy<Frame> {
     if is_request {
         (any::<i32>(), request_of(api))
-            .prop_map(|(id, r)| Frame::Request(id, r))
+            .prop_map(|(id, r)| Frame::request(id, r))
             .boxed()
     } else {
         (any::<i32>(), response_of(api))
-            .prop_map(|(id, r)| Frame::Response(id, r))
+            .prop_map(|(id, r)| Frame::response(id, r))
             .boxed()
     }
 }

@@ -188,10 +188,10 @@ pub fn encode(frame: &Frame) -> Bytes {
     buf.put_i32((size - LENGTH_PREFIX as u64) as i32);
     match frame {
         Frame::Request(correlation_id, request) => {
-            with_message!(Request, request, m => put_request(&mut buf, *correlation_id, m))
+            with_message!(Request, &**request, m => put_request(&mut buf, *correlation_id, m))
         }
         Frame::Response(correlation_id, response) => {
-            with_message!(Response, response, m => put_response(&mut buf, *correlation_id, m))
+            with_message!(Response, &**response, m => put_response(&mut buf, *correlation_id, m))
         }
     }
     assert_eq!(
@@ -235,7 +235,7 @@ pub fn decode_request(frame: &Bytes) -> Result<Frame, DecodeError> {
             reason: e.to_string(),
         }
     })?;
-    Ok(Frame::Request(
+    Ok(Frame::request(
         correlation_id,
         read_message!(Request, api, body),
     ))
@@ -254,7 +254,7 @@ pub fn decode_response(frame: &Bytes, api: ApiKey) -> Result<Frame, DecodeError>
             reason: e.to_string(),
         }
     })?;
-    Ok(Frame::Response(
+    Ok(Frame::response(
         header.correlation_id,
         read_message!(Response, api, body),
     ))

@@ -177,7 +177,7 @@ fn every_version_is_in_the_range_of_both_schemas() {
 
 #[test]
 fn a_fetch_of_a_follower_is_byte_for_byte_what_kafkas_schema_says() {
-    let frame = Frame::Request(
+    let frame = Frame::request(
         5,
         Request::Fetch(FetchRequest {
             replica_id: 2,
@@ -229,7 +229,7 @@ fn an_answer_of_a_former_leader_names_the_new_one_once_and_where_it_is() {
     let response = ProduceResponse {
         topics: vec![(TopicId(8), partitions)],
     };
-    let bytes = encode(&Frame::Response(1, Response::Produce(response)));
+    let bytes = encode(&Frame::response(1, Response::Produce(response)));
     let mut body = bytes.slice(9..);
     let read = kafka::ProduceResponse::decode(&mut body, 13).expect("decodes");
     let endpoints: Vec<_> = read
@@ -258,8 +258,11 @@ fn records_share_the_memory_of_the_frame() {
         timeout_ms: 1,
         topics: vec![(TopicId(8), smallvec![partition])],
     };
-    let bytes = encode(&Frame::Request(1, Request::Produce(request)));
-    let Ok(Frame::Request(_, Request::Produce(read))) = decode_request(&bytes) else {
+    let bytes = encode(&Frame::request(1, Request::Produce(request)));
+    let Ok(Frame::Request(_, request)) = decode_request(&bytes) else {
+        panic!("a request comes back");
+    };
+    let Request::Produce(read) = *request else {
         panic!("a Produce comes back");
     };
     let records = &read.topics[0].1[0].records;
@@ -345,7 +348,7 @@ fn unknown_tagged_fields_are_skipped() {
     let api = ApiKey::FindCoordinator;
     let body = [0, 2, 3, b'g', b'1', 2, 9, 2, 0xff, 0xff, 40, 0];
     let request = FindCoordinatorRequest { group: name("g1") };
-    let expected = Frame::Request(77, Request::FindCoordinator(request));
+    let expected = Frame::request(77, Request::FindCoordinator(request));
     assert_eq!(
         decode_request(&request_frame(api, api.version(), &body)),
         Ok(expected)

@@ -3,12 +3,12 @@
 use super::*;
 
 fn send_any(world: &mut Harness<Producer>, key: Option<&str>, value: &str) -> CallId {
-    world.call(Call::Send(ProducerRecord {
+    world.call(Call::Send(Box::new(ProducerRecord {
         topic: topic(),
         partition: None,
         key: key.map(|k| Bytes::copy_from_slice(k.as_bytes())),
         value: Bytes::copy_from_slice(value.as_bytes()),
-    }))
+    })))
 }
 
 /// Sends the records one by one, lets them all be answered, and says where each went.
