@@ -46,10 +46,10 @@ impl Trace {
         self.records.take().unwrap_or_default()
     }
 
-    /// Mixes one field in: the folded product of a 64 by 64 bit multiplication.
+    /// Mixes two fields in: the folded product of a 64 by 64 bit multiplication.
     #[inline]
-    fn mix(&mut self, field: u64) {
-        let product = u128::from(self.hash ^ field) * u128::from(MULTIPLIER);
+    fn mix(&mut self, first: u64, second: u64) {
+        let product = u128::from(self.hash ^ first) * u128::from(MULTIPLIER ^ second);
         // The rotation keeps a zero product from absorbing what came before.
         self.hash = (product as u64) ^ ((product >> 64) as u64) ^ self.hash.rotate_left(23);
     }
@@ -67,47 +67,58 @@ impl Trace {
             self.record(at, node, input, size);
         }
         self.steps += 1;
-        self.mix(at);
-        let kind = |kind: u64| (u64::from(node.0) << 8) | kind;
+        let of_node = u64::from(node.0) << 32;
+        let kind = |kind: u64| of_node | kind;
         match input {
-            Input::Start => self.mix(kind(0)),
-            Input::Connected(conn) => self.pair(kind(1), conn.0),
+            Input::Start => self.mix(at, kind(0)),
+            Input::Connected(conn) => {
+                self.mix(at, kind(1));
+                self.mix(conn.0, 0);
+            }
             Input::Accepted(conn, from) => {
-                self.pair(kind(2), conn.0);
-                self.mix(u64::from(from.0));
+                self.mix(at, kind(2));
+                self.mix(conn.0, u64::from(from.0));
             }
             Input::Received(conn, frame) => {
                 let (correlation, api, response) = match frame {
                     Frame::Request(correlation, request) => (*correlation, request.api(), 0),
                     Frame::Response(correlation, response) => (*correlation, response.api(), 1),
                 };
-                self.pair(kind(3), conn.0);
-                self.mix((u64::from(correlation as u32) << 32) | u64::from(size));
-                self.mix((u64::from(api as i16 as u16) << 1) | response);
+                let message = u64::from(api as i16 as u16) << 9 | response << 8;
+                self.mix(at, kind(3) | message);
+                self.mix(
+                    conn.0,
+                    u64::from(correlation as u32) << 32 | u64::from(size),
+                );
             }
             Input::Closed(conn, reason) => {
-                self.pair(kind(4), conn.0);
-                self.mix(match reason {
+                let reason = match reason {
                     CloseReason::Refused => 0,
                     CloseReason::Closed => 1,
                     CloseReason::Reset => 2,
-                });
+                };
+                self.mix(at, kind(4));
+                self.mix(conn.0, reason);
             }
-            Input::Timer(token) => self.pair(kind(5), token.0),
-            Input::Serve(queue) => self.pair(kind(6), queue.code()),
+            Input::Timer(token) => {
+                self.mix(at, kind(5));
+                self.mix(token.0, 0);
+            }
+            Input::Serve(queue) => {
+                self.mix(at, kind(6));
+                self.mix(queue.code(), 0);
+            }
             Input::Synced(token, outcome) => {
-                self.pair(kind(7), token.0);
-                self.mix(u64::from(outcome.is_ok()));
+                self.mix(at, kind(7));
+                self.mix(token.0, u64::from(outcome.is_ok()));
             }
-            Input::Call(call, _) => self.pair(kind(8), call.0),
-            Input::Admin(_) => self.mix(kind(9)),
-            Input::Shutdown => self.mix(kind(10)),
+            Input::Call(call, _) => {
+                self.mix(at, kind(8));
+                self.mix(call.0, 0);
+            }
+            Input::Admin(_) => self.mix(at, kind(9)),
+            Input::Shutdown => self.mix(at, kind(10)),
         }
-    }
-
-    fn pair(&mut self, first: u64, second: u64) {
-        self.mix(first);
-        self.mix(second);
     }
 
     fn record(&mut self, at: Nanos, node: NodeId, input: &Input, size: u32) {
@@ -124,30 +135,23 @@ impl Trace {
         }
     }
 
+    /// The number of a kind of fact, and the partition that it is about.
     fn partition(&mut self, tag: u64, at: &TopicPartition) {
-        self.mix(tag);
-        self.mix(at.topic.0 as u64);
-        self.mix((at.topic.0 >> 64) as u64);
-        self.mix(at.partition as u64);
-    }
-
-    fn numbers(&mut self, numbers: &[i64]) {
-        for number in numbers {
-            self.mix(*number as u64);
-        }
+        self.mix(tag, at.partition as u64);
+        self.mix(at.topic.0 as u64, (at.topic.0 >> 64) as u64);
     }
 
     fn brokers(&mut self, brokers: &[i32]) {
-        self.mix(brokers.len() as u64);
+        self.mix(brokers.len() as u64, 0);
         for broker in brokers {
-            self.mix(*broker as u64);
+            self.mix(*broker as u64, 0);
         }
     }
 
     /// A process has emitted a fact.
     pub(super) fn fact(&mut self, fact: &Fact) {
         match fact {
-            Fact::BrokerStarted { clean } => self.pair(100, u64::from(*clean)),
+            Fact::BrokerStarted { clean } => self.mix(100, u64::from(*clean)),
             Fact::LogRecovered {
                 topic: _,
                 partition,
@@ -156,9 +160,9 @@ impl Trace {
                 prefix,
                 truncated_bytes,
             } => {
-                self.pair(101, *partition as u64);
-                self.pair(*log_start as u64, *prefix);
-                self.pair(*log_end as u64, *truncated_bytes);
+                self.mix(101, *partition as u64);
+                self.mix(*log_start as u64, *prefix);
+                self.mix(*log_end as u64, *truncated_bytes);
             }
             Fact::Appended {
                 partition,
@@ -169,8 +173,9 @@ impl Trace {
                 as_leader,
             } => {
                 self.partition(102, partition);
-                self.numbers(&[*base_offset, *last_offset, i64::from(*leader_epoch)]);
-                self.pair(*prefix, u64::from(*as_leader));
+                self.mix(*base_offset as u64, *last_offset as u64);
+                let role = u64::from(*leader_epoch as u32) << 1 | u64::from(*as_leader);
+                self.mix(*prefix, role);
             }
             Fact::Truncated {
                 partition,
@@ -180,11 +185,12 @@ impl Trace {
                 anew,
             } => {
                 self.partition(103, partition);
-                self.numbers(&[*from, *to, *high_watermark, i64::from(*anew)]);
+                self.mix(*from as u64, *to as u64);
+                self.mix(*high_watermark as u64, u64::from(*anew));
             }
             Fact::Flushed { partition, offset } => {
                 self.partition(104, partition);
-                self.mix(*offset as u64);
+                self.mix(*offset as u64, 0);
             }
             Fact::HighWatermark {
                 partition,
@@ -192,7 +198,7 @@ impl Trace {
                 as_leader,
             } => {
                 self.partition(105, partition);
-                self.pair(*offset as u64, u64::from(*as_leader));
+                self.mix(*offset as u64, u64::from(*as_leader));
             }
             Fact::BecameLeader {
                 partition,
@@ -200,7 +206,7 @@ impl Trace {
                 log_end,
             } => {
                 self.partition(106, partition);
-                self.numbers(&[i64::from(*leader_epoch), *log_end]);
+                self.mix(*leader_epoch as u64, *log_end as u64);
             }
             Fact::BecameFollower {
                 partition,
@@ -208,7 +214,7 @@ impl Trace {
                 leader,
             } => {
                 self.partition(107, partition);
-                self.numbers(&[i64::from(*leader_epoch), i64::from(*leader)]);
+                self.mix(*leader_epoch as u64, *leader as u64);
             }
             fact => self.control_fact(fact),
         }
@@ -223,7 +229,7 @@ impl Trace {
             } => {
                 self.partition(108, partition);
                 self.brokers(isr);
-                self.mix(*effective_min_isr as u64);
+                self.mix(*effective_min_isr as u64, 0);
             }
             Fact::IsrProposed { partition, isr } => {
                 self.partition(109, partition);
@@ -235,7 +241,7 @@ impl Trace {
                 records,
             } => {
                 self.partition(119, partition);
-                self.numbers(&[i64::from(*acks), records.len() as i64]);
+                self.mix(*acks as u64, records.len() as u64);
             }
             Fact::ProduceAnswered {
                 partition,
@@ -245,8 +251,8 @@ impl Trace {
                 error,
             } => {
                 self.partition(110, partition);
-                self.numbers(&[*base_offset, *last_offset, i64::from(*acks)]);
-                self.mix(*error as i16 as u64);
+                self.mix(*base_offset as u64, *last_offset as u64);
+                self.mix(*acks as u64, *error as i16 as u64);
             }
             Fact::PartitionChanged {
                 partition,
@@ -256,35 +262,35 @@ impl Trace {
                 unclean,
             } => {
                 self.partition(111, partition);
-                self.numbers(&[i64::from(*leader), i64::from(*leader_epoch)]);
+                self.mix(*leader as u64, *leader_epoch as u64);
                 self.brokers(isr);
-                self.mix(u64::from(*unclean));
+                self.mix(u64::from(*unclean), 0);
             }
             Fact::BrokerRegistered { broker, epoch } => {
-                self.pair(112, *broker as u64);
-                self.mix(*epoch as u64);
+                self.mix(112, *broker as u64);
+                self.mix(*epoch as u64, 0);
             }
-            Fact::BrokerFenced { broker } => self.pair(113, *broker as u64),
-            Fact::BrokerUnfenced { broker } => self.pair(114, *broker as u64),
-            Fact::CoordinatorLoaded { partition } => self.pair(115, *partition as u64),
+            Fact::BrokerFenced { broker } => self.mix(113, *broker as u64),
+            Fact::BrokerUnfenced { broker } => self.mix(114, *broker as u64),
+            Fact::CoordinatorLoaded { partition } => self.mix(115, *partition as u64),
             Fact::OffsetCommitted {
                 group: _,
                 partition,
                 offset,
             } => {
                 self.partition(116, partition);
-                self.mix(*offset as u64);
+                self.mix(*offset as u64, 0);
             }
             Fact::SegmentRolled {
                 partition,
                 base_offset,
             } => {
                 self.partition(123, partition);
-                self.mix(*base_offset as u64);
+                self.mix(*base_offset as u64, 0);
             }
             Fact::LogCleaned { partition, up_to } => {
                 self.partition(125, partition);
-                self.mix(*up_to as u64);
+                self.mix(*up_to as u64, 0);
             }
             Fact::LogStartMoved {
                 partition,
@@ -292,14 +298,14 @@ impl Trace {
                 reason,
             } => {
                 self.partition(124, partition);
-                self.pair(*offset as u64, *reason as u64);
+                self.mix(*offset as u64, *reason as u64);
             }
-            Fact::ShutdownBegan { controlled } => self.pair(120, u64::from(*controlled)),
-            Fact::ShutDownCleanly { broker_epoch } => self.pair(121, *broker_epoch as u64),
-            Fact::LogDirectoryOffline { error } => self.pair(122, *error as u64),
+            Fact::ShutdownBegan { controlled } => self.mix(120, u64::from(*controlled)),
+            Fact::ShutDownCleanly { broker_epoch } => self.mix(121, *broker_epoch as u64),
+            Fact::LogDirectoryOffline { error } => self.mix(122, *error as u64),
             Fact::ProducerIdAssigned { producer_id, epoch } => {
-                self.pair(117, *producer_id as u64);
-                self.mix(*epoch as u64);
+                self.mix(117, *producer_id as u64);
+                self.mix(*epoch as u64, 0);
             }
             Fact::PositionReset {
                 partition,
@@ -308,8 +314,8 @@ impl Trace {
                 why,
             } => {
                 self.partition(118, partition);
-                self.numbers(&[*from, *to]);
-                self.mix(*why as u64);
+                self.mix(*from as u64, *to as u64);
+                self.mix(*why as u64, 0);
             }
             Fact::BrokerStarted { .. }
             | Fact::LogRecovered { .. }
@@ -348,6 +354,51 @@ fn describe(input: &Input, size: u32) -> String {
 mod tests {
     use super::*;
     use everyack_broker::env::{ConnId, TimerToken};
+    use everyack_broker::ids::TopicId;
+    use everyack_broker::wire::*;
+
+    fn received(conn: u64, frame: Frame) -> Input {
+        Input::Received(ConnId(conn), frame)
+    }
+
+    fn asked() -> Request {
+        Request::ApiVersions(ApiVersionsRequest)
+    }
+
+    fn answered() -> Response {
+        Response::ApiVersions(ApiVersionsResponse {
+            error: ErrorCode::None,
+            apis: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn every_field_of_a_fact_changes_the_hash() {
+        let appended = |partition, base_offset, last_offset, leader_epoch, prefix, as_leader| {
+            let mut trace = Trace::new(false);
+            trace.fact(&Fact::Appended {
+                partition: TopicPartition::new(TopicId(7), partition),
+                base_offset,
+                last_offset,
+                leader_epoch,
+                prefix,
+                as_leader,
+            });
+            trace.hash()
+        };
+        let hashes = [
+            appended(0, 1, 2, 3, 4, true),
+            appended(1, 1, 2, 3, 4, true),
+            appended(0, 2, 2, 3, 4, true),
+            appended(0, 1, 3, 3, 4, true),
+            appended(0, 1, 2, 4, 4, true),
+            appended(0, 1, 2, 3, 5, true),
+            appended(0, 1, 2, 3, 4, false),
+        ];
+        for (i, a) in hashes.iter().enumerate() {
+            assert!(!hashes[..i].contains(a), "hash {i} repeats");
+        }
+    }
 
     #[test]
     fn every_field_of_an_input_changes_the_hash() {
@@ -364,6 +415,11 @@ mod tests {
             hash(1, 1, Input::Connected(ConnId(1)), 0),
             hash(1, 1, Input::Closed(ConnId(1), CloseReason::Closed), 0),
             hash(1, 1, Input::Closed(ConnId(1), CloseReason::Reset), 0),
+            hash(1, 1, received(1, Frame::request(1, asked())), 1),
+            hash(1, 1, received(2, Frame::request(1, asked())), 1),
+            hash(1, 1, received(1, Frame::request(2, asked())), 1),
+            hash(1, 1, received(1, Frame::request(1, asked())), 2),
+            hash(1, 1, received(1, Frame::response(1, answered())), 1),
         ];
         for (i, a) in hashes.iter().enumerate() {
             assert!(!hashes[..i].contains(a), "hash {i} repeats");
