@@ -84,6 +84,13 @@ struct Connection<T> {
     wanted: bool,
 }
 
+impl<T> Connection<T> {
+    /// `NetworkClient.canSendRequest`.
+    fn can_send(&self, max_in_flight: usize) -> bool {
+        self.state == State::Ready && self.in_flight.len() < max_in_flight
+    }
+}
+
 /// How a request ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -153,11 +160,15 @@ impl<T> NetworkClient<T> {
         self.connections.iter().find(|c| c.link == link)
     }
 
+    fn index_of(&self, link: Link) -> Option<usize> {
+        self.connections.iter().position(|c| c.link == link)
+    }
+
     fn index_of_conn(&self, conn: ConnId) -> Option<usize> {
         self.connections.iter().position(|c| c.conn == Some(conn))
     }
 
-    /// The next request that has ended.
+    /// The next request that has ended otherwise than by its answer.
     pub(crate) fn next_completion(&mut self) -> Option<Completion<T>> {
         self.completions.pop_front()
     }
@@ -173,7 +184,7 @@ impl<T> NetworkClient<T> {
 
     /// `ClusterConnectionStates.canConnect` and `NetworkClient.initiateConnect`.
     pub(crate) fn try_connect(&mut self, link: Link, env: &mut Env<'_>) {
-        let index = match self.connections.iter().position(|c| c.link == link) {
+        let index = match self.index_of(link) {
             Some(index) => index,
             None => {
                 self.connections.push(Connection {
@@ -211,7 +222,7 @@ impl<T> NetworkClient<T> {
     /// `NetworkClient.canSendRequest`.
     pub(crate) fn can_send(&self, link: Link) -> bool {
         self.find(link)
-            .is_some_and(|c| c.state == State::Ready && c.in_flight.len() < self.max_in_flight)
+            .is_some_and(|c| c.can_send(self.max_in_flight))
     }
 
     /// Whether ApiVersions was answered on the connection.
@@ -238,8 +249,13 @@ impl<T> NetworkClient<T> {
 
     /// Sends a request on a ready connection.
     pub(crate) fn send(&mut self, link: Link, request: Request, tag: T, env: &mut Env<'_>) {
-        assert!(self.can_send(link), "send on {link:?}, which is not ready");
-        self.do_send(link, request, Purpose::Caller(tag), env);
+        let purpose = Purpose::Caller(tag);
+        match self.index_of(link) {
+            Some(index) if self.connections[index].can_send(self.max_in_flight) => {
+                self.do_send(index, request, purpose, env);
+            }
+            _ => panic!("send on {link:?}, which is not ready"),
+        }
     }
 
     /// Sends a request that is never answered (acks=0): complete once it is handed to the socket.
@@ -251,14 +267,10 @@ impl<T> NetworkClient<T> {
         env.send(conn, Frame::request(id, request));
     }
 
-    fn do_send(&mut self, link: Link, request: Request, purpose: Purpose<T>, env: &mut Env<'_>) {
+    fn do_send(&mut self, index: usize, request: Request, purpose: Purpose<T>, env: &mut Env<'_>) {
         let correlation_id = self.new_correlation_id();
         let deadline = env.now.saturating_add(self.request_timeout);
-        let connection = self
-            .connections
-            .iter_mut()
-            .find(|c| c.link == link)
-            .expect("send without connection");
+        let connection = &mut self.connections[index];
         connection.in_flight.push_back(InFlight {
             correlation_id,
             api: request.api(),
@@ -290,9 +302,8 @@ impl<T> NetworkClient<T> {
         connection.state = State::CheckingApiVersions;
         connection.failed_connects = 0;
         connection.connect_deadline = Nanos::MAX;
-        let link = connection.link;
         let request = Request::ApiVersions(ApiVersionsRequest);
-        self.do_send(link, request, Purpose::ApiVersions, env);
+        self.do_send(index, request, Purpose::ApiVersions, env);
     }
 
     /// The connection is gone: `NetworkClient.handleDisconnections`.
@@ -302,11 +313,15 @@ impl<T> NetworkClient<T> {
         }
     }
 
-    /// `NetworkClient.handleCompletedReceives`. Answers come in the order of the requests.
-    pub(crate) fn received(&mut self, conn: ConnId, frame: Frame, env: &mut Env<'_>) {
-        let Some(index) = self.index_of_conn(conn) else {
-            return;
-        };
+    /// `NetworkClient.handleCompletedReceives`. Answers come in the order of the requests; the request
+    /// of the engine that has ended with this one is handed back.
+    pub(crate) fn received(
+        &mut self,
+        conn: ConnId,
+        frame: Frame,
+        env: &mut Env<'_>,
+    ) -> Option<Completion<T>> {
+        let index = self.index_of_conn(conn)?;
         let Frame::Response(id, response) = frame else {
             panic!("a client received the request {frame:?}");
         };
@@ -322,11 +337,10 @@ impl<T> NetworkClient<T> {
             "{link:?} answered out of order"
         );
         match request.purpose {
-            Purpose::Caller(tag) => self.completions.push_back(Completion {
-                link,
-                tag,
-                outcome: Outcome::Response(*response),
-            }),
+            Purpose::Caller(tag) => {
+                let outcome = Outcome::Response(*response);
+                return Some(Completion { link, tag, outcome });
+            }
             Purpose::ApiVersions => self.handle_api_versions(index, &response, env),
             Purpose::Metadata(version) => {
                 let Response::Metadata(answer) = &*response else {
@@ -336,8 +350,10 @@ impl<T> NetworkClient<T> {
                 self.metadata.update(version, answer, env.now, env.rng);
             }
         }
+        None
     }
 
+    #[cold]
     fn handle_api_versions(&mut self, index: usize, response: &Response, env: &mut Env<'_>) {
         let Response::ApiVersions(answer) = response else {
             unreachable!("checked by the caller");
@@ -353,7 +369,7 @@ impl<T> NetworkClient<T> {
 
     /// `NetworkClient.disconnect`: closes it from this side.
     pub(crate) fn disconnect(&mut self, link: Link, env: &mut Env<'_>) {
-        if let Some(index) = self.connections.iter().position(|c| c.link == link)
+        if let Some(index) = self.index_of(link)
             && self.connections[index].state != State::Disconnected
         {
             self.close_connection(index, false, env);
@@ -369,6 +385,7 @@ impl<T> NetworkClient<T> {
         }
     }
 
+    #[cold]
     fn close_connection(&mut self, index: usize, timed_out: bool, env: &mut Env<'_>) {
         if let Some(conn) = self.connections[index].conn {
             env.close(conn);
@@ -430,7 +447,8 @@ impl<T> NetworkClient<T> {
     /// What `NetworkClient.poll` does besides reading: metadata, timeouts. True where something
     /// happened.
     pub(crate) fn poll(&mut self, env: &mut Env<'_>) -> bool {
-        let mut happened = self.maybe_update_metadata(env);
+        let due = self.is_metadata_update_due(env.now);
+        let mut happened = due && self.update_metadata(env);
         for index in 0..self.connections.len() {
             let connection = &self.connections[index];
             let late = connection.connect_deadline <= env.now
@@ -447,10 +465,8 @@ impl<T> NetworkClient<T> {
     }
 
     /// `DefaultMetadataUpdater.maybeUpdate`.
-    fn maybe_update_metadata(&mut self, env: &mut Env<'_>) -> bool {
-        if !self.is_metadata_update_due(env.now) {
-            return false;
-        }
+    #[cold]
+    fn update_metadata(&mut self, env: &mut Env<'_>) -> bool {
         let mut node = self.least_loaded_node(env);
         if node.is_none() && self.metadata.nodes().is_some() && !self.has_ready_nodes() {
             self.metadata.rebootstrap();
@@ -459,15 +475,13 @@ impl<T> NetworkClient<T> {
         let Some(link) = node else {
             return false;
         };
-        if self.can_send(link) {
+        if let Some(index) = self.index_of(link)
+            && self.connections[index].can_send(self.max_in_flight)
+        {
             let (request, version) = self.metadata.new_request();
             self.metadata_in_progress = true;
-            self.do_send(
-                link,
-                Request::Metadata(request),
-                Purpose::Metadata(version),
-                env,
-            );
+            let purpose = Purpose::Metadata(version);
+            self.do_send(index, Request::Metadata(request), purpose, env);
             return true;
         }
         let connecting = self

@@ -43,7 +43,12 @@ impl<K: Clone + PartialEq, I, T> ByNode<K, I, T> {
         push_by_topic(&mut request.topics, topic, question);
     }
 
-    pub(super) fn into_requests(self) -> SmallVec<[NodeRequest<K, I, T>; 2]> {
-        self.requests
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// The requests, taken out one after the other.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = NodeRequest<K, I, T>> {
+        self.requests.drain(..)
     }
 }

@@ -444,7 +444,15 @@ impl Consumer {
 
     /// `ConsumerCoordinator.invokeCompletedOffsetCommitCallbacks`: an auto-commit that failed and may
     /// be retried is, with the positions of then, after `retry.backoff.ms`.
+    #[inline]
     pub(super) fn invoke_completed_commits(&mut self, env: &mut Env<'_>) {
+        if !self.coordinator.completed_async.is_empty() {
+            self.invoke_callbacks(env);
+        }
+    }
+
+    #[inline(never)]
+    fn invoke_callbacks(&mut self, env: &mut Env<'_>) {
         for (origin, result) in std::mem::take(&mut self.coordinator.completed_async) {
             match (origin, result) {
                 (Origin::Auto, Err(Failure::Retriable)) => {
@@ -471,7 +479,7 @@ impl Consumer {
         kind: CommitKind,
         env: &mut Env<'_>,
     ) {
-        let mut topics: ByTopicName<CommitPartition> = Vec::new();
+        let mut topics: ByTopicName<CommitPartition> = Vec::with_capacity(1);
         for offset in offsets {
             let commit = CommitPartition {
                 partition: offset.partition,

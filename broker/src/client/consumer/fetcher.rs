@@ -14,7 +14,7 @@ use super::{Consumer, Tag};
 use crate::env::Env;
 use crate::fact::PositionResetReason;
 use crate::ids::*;
-use crate::log::batch::{BatchHeader, Batches, batches, records};
+use crate::log::batch::{BatchHeader, records};
 use crate::log::record::{Record, Records};
 use crate::time::millis;
 use crate::wire::{
@@ -24,6 +24,7 @@ use crate::wire::{
 use super::super::network::{Link, Outcome};
 use super::super::{ClientError, ConsumerRecord};
 use crate::config::AutoOffsetReset;
+use bytes::Bytes;
 
 /// What a Fetch in flight asked for.
 #[derive(Debug)]
@@ -44,16 +45,21 @@ struct Asked {
 #[derive(Debug)]
 pub(super) struct CompletedFetch {
     id: PartitionId,
-    data: FetchPartitionResult,
+    error: ErrorCode,
     next_fetch_offset: Offset,
-    batches: Batches,
-    batch: Option<BatchHeader>,
+    /// Batches that were not begun yet.
+    batches: Bytes,
+    /// The batch that was begun last: the offset behind it, and whether it holds markers.
+    batch: Option<(Offset, bool)>,
+    /// What is left of it.
     records: Option<Records>,
     last_epoch: Option<LeaderEpoch>,
     consumed: bool,
     /// The next record cannot be read: every poll fails here from now on.
     corrupt: bool,
     records_read: usize,
+    /// How many records the batch that was begun last says that it has.
+    records_in_batch: usize,
 }
 
 /// What a poll takes out of the buffer: `Fetch`.
@@ -71,19 +77,20 @@ impl Fetch {
 }
 
 impl CompletedFetch {
-    fn new(asked: &Asked, data: FetchPartitionResult) -> Box<CompletedFetch> {
-        Box::new(CompletedFetch {
+    fn new(asked: &Asked, data: FetchPartitionResult) -> CompletedFetch {
+        CompletedFetch {
             id: asked.id,
+            error: data.error,
             next_fetch_offset: asked.fetch_offset,
-            batches: batches(&data.records),
-            data,
+            batches: data.records,
             batch: None,
             records: None,
             last_epoch: None,
             consumed: false,
             corrupt: false,
             records_read: 0,
-        })
+            records_in_batch: 0,
+        }
     }
 
     /// `CompletedFetch.nextFetchedRecord`. `None` at the end, where the next offset is that after
@@ -92,21 +99,22 @@ impl CompletedFetch {
         let corrupt = |_| ClientError::Broker(ErrorCode::CorruptMessage);
         loop {
             let Some(records_left) = &mut self.records else {
-                let Some(batch) = self.batches.next() else {
-                    if let Some(batch) = &self.batch {
-                        self.next_fetch_offset = batch.last_offset() + 1;
+                let Some(header) = BatchHeader::next(&self.batches).map_err(corrupt)? else {
+                    if let Some((end, _)) = self.batch {
+                        self.next_fetch_offset = end;
                     }
                     self.consumed = true;
                     return Ok(None);
                 };
-                let batch = batch.map_err(corrupt)?;
-                let epoch = batch.header.partition_leader_epoch;
+                let bytes = self.batches.split_to(header.size());
+                let epoch = header.partition_leader_epoch;
                 self.last_epoch = (epoch != NO_EPOCH).then_some(epoch);
-                self.batch = Some(batch.header);
+                self.batch = Some((header.last_offset() + 1, header.is_control()));
                 if check_crcs {
-                    batch.header.check_crc(&batch.bytes).map_err(corrupt)?;
+                    header.check_crc(&bytes).map_err(corrupt)?;
                 }
-                self.records = Some(records(&batch.bytes).map_err(corrupt)?);
+                self.records_in_batch = usize::try_from(header.record_count).unwrap_or(0);
+                self.records = Some(records(&bytes).map_err(corrupt)?);
                 continue;
             };
             let Some(record) = records_left.next() else {
@@ -117,7 +125,7 @@ impl CompletedFetch {
             if record.offset < self.next_fetch_offset {
                 continue;
             }
-            if self.batch.is_some_and(|b| b.is_control()) {
+            if self.batch.is_some_and(|(_, is_control)| is_control) {
                 self.next_fetch_offset = record.offset + 1;
                 continue;
             }
@@ -144,6 +152,10 @@ impl CompletedFetch {
                 Ok(Some(record)) => {
                     self.next_fetch_offset = record.offset + 1;
                     self.records_read += 1;
+                    if out.capacity() == 0 {
+                        // Mostly it is all that the poll returns.
+                        out.reserve_exact(self.records_in_batch.clamp(1, max));
+                    }
                     out.push(ConsumerRecord {
                         topic: topic.clone(),
                         partition,
@@ -207,7 +219,10 @@ impl Consumer {
             };
             requests.push(node, &topic_id, asked, data);
         }
-        for to in requests.into_requests() {
+        if requests.is_empty() {
+            return;
+        }
+        for to in requests.drain() {
             let node = to.node;
             self.nodes_with_pending_fetch.push(node);
             let request = Request::Fetch(FetchRequest {
@@ -266,21 +281,29 @@ impl Consumer {
                     .iter()
                     .find(|a| a.topic_id == topic_id && a.partition == result.partition)
                     .unwrap_or_else(|| panic!("Fetch answered {result:?}, which nobody asked"));
-                self.apply_leader_hint(asked.id, &result);
-                self.fetch_buffer
-                    .push_back(CompletedFetch::new(asked, result));
+                if matches!(
+                    result.error,
+                    ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+                ) {
+                    self.apply_leader_hint(asked.id, &result);
+                }
+                let fetch = CompletedFetch::new(asked, result);
+                // One that was read to its end counts for nothing; its place is used again.
+                let fetch = match self.next_in_line.take_if(|f| f.consumed) {
+                    Some(mut place) => {
+                        *place = fetch;
+                        place
+                    }
+                    None => Box::new(fetch),
+                };
+                self.fetch_buffer.push_back(fetch);
             }
         }
     }
 
     /// KIP-951: the answer names another leader.
+    #[cold]
     fn apply_leader_hint(&mut self, id: PartitionId, result: &FetchPartitionResult) {
-        if !matches!(
-            result.error,
-            ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
-        ) {
-            return;
-        }
         let Some(partition) = self.subscriptions.get_mut(id) else {
             return;
         };
@@ -361,10 +384,10 @@ impl Consumer {
             return Ok(());
         };
         let id = fetch.id;
-        if fetch.data.error.is_none() {
+        if fetch.error.is_none() {
             if position.offset == fetch.next_fetch_offset {
-                let has_bytes = !fetch.data.records.is_empty();
-                if has_bytes && fetch.batches.clone().next().is_none() {
+                let has_bytes = !fetch.batches.is_empty();
+                if has_bytes && matches!(BatchHeader::next(&fetch.batches), Ok(None)) {
                     // FetchCollector: "failed to make progress", not a single whole batch. It stays in
                     // the buffer, so that every poll fails here.
                     self.fetch_buffer.push_front(fetch);
@@ -383,12 +406,13 @@ impl Consumer {
     }
 
     /// `FetchCollector.handleInitializeErrors`.
+    #[cold]
     fn handle_fetch_error(
         &mut self,
         fetch: &CompletedFetch,
         position: FetchPosition,
     ) -> Result<(), ClientError> {
-        match fetch.data.error {
+        match fetch.error {
             ErrorCode::NotLeaderOrFollower
             | ErrorCode::ReplicaNotAvailable
             | ErrorCode::KafkaStorageError

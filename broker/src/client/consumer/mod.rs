@@ -5,6 +5,7 @@
 //! - [`fetcher`] Fetch requests, the buffer, and what a poll takes out of it
 //! - [`offsets`] resetting by `auto.offset.reset` and validating by leader epoch (KIP-320)
 //! - [`coordinator`] committed offsets, commits, auto-commit
+//! - [`turns`] when the call that is being served goes on
 //!
 //! As in Kafka, everything is driven by the application's calls: positions are looked up, fetches
 //! sent, metadata refreshed and offsets committed only while one is being served. Answers that arrive
@@ -24,6 +25,7 @@ mod offsets;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use self::coordinator::{CommitKind, Coordinator, Origin, SyncCommit};
 use self::fetcher::{CompletedFetch, FetchTag};
@@ -212,6 +214,7 @@ impl Consumer {
     }
 
     /// `ClassicKafkaConsumer.assign`.
+    #[cold]
     fn assign(&mut self, call: CallId, partitions: &[(TopicName, i32)], env: &mut Env<'_>) {
         // What is given up is committed first, if it is time.
         self.maybe_auto_commit_async(env);
@@ -246,6 +249,7 @@ impl Consumer {
     }
 
     /// `ClassicKafkaConsumer.commitAsync`: returns at once.
+    #[inline(never)]
     fn commit_async(
         &mut self,
         call: CallId,
@@ -277,6 +281,7 @@ impl Consumer {
 
     /// `ClassicKafkaConsumer.seek`: what is buffered for another position is dropped when a poll meets
     /// it. With an epoch the new position is validated first, without one it is read as it is.
+    #[cold]
     fn seek(&mut self, call: CallId, to: TopicPartitionOffset, env: &mut Env<'_>) {
         let current_leader = self
             .network
@@ -335,26 +340,6 @@ impl Consumer {
         answer
     }
 
-    /// Whether another turn, at this instant and without any news, would do nothing: the call waits for
-    /// an answer or for time to pass. Where this is not sure, it says no, and the turn is taken.
-    fn is_settled(&self, now: Nanos) -> bool {
-        let waits = match &self.active {
-            Some(Active::Poll(..)) => {
-                let commits = self.auto_commit && self.coordinator.next_auto_commit <= now;
-                let searches = self.network.metadata.update_requested();
-                let positioned =
-                    self.has_all_fetch_positions && self.subscriptions.has_all_fetch_positions();
-                positioned && !self.has_answers() && !commits && !searches
-            }
-            Some(Active::Commit(_, commit)) => !commit.needs_coordinator(),
-            _ => false,
-        };
-        waits
-            && self.await_update.is_none()
-            && self.coordinator.has_told_of_all_commits()
-            && !self.network.has_news(now)
-    }
-
     /// The body of the loop in `ClassicKafkaConsumer.poll`.
     fn turn_of_poll(&mut self, deadline: Nanos, env: &mut Env<'_>) -> Option<Reply> {
         let expired = env.now >= deadline;
@@ -409,11 +394,12 @@ impl Consumer {
     }
 
     /// `ClassicKafkaConsumer.position` for all partitions.
+    #[cold]
     fn turn_of_positions(&mut self, deadline: Nanos, env: &mut Env<'_>) -> Option<Reply> {
         if self.subscriptions.has_all_fetch_positions() {
             return Some(Reply::Positions(self.subscriptions.positions()));
         }
-        if let Err(error) = self.update_fetch_positions(env) {
+        if let Err(error) = self.find_fetch_positions(env) {
             return Some(Reply::Failed(error));
         }
         (env.now >= deadline).then_some(Reply::Failed(ClientError::Timeout(
@@ -422,6 +408,7 @@ impl Consumer {
     }
 
     /// `ConsumerCoordinator.close`: commits the positions, whatever comes of it.
+    #[cold]
     fn turn_of_close(
         &mut self,
         commit: &mut Option<SyncCommit>,
@@ -456,17 +443,24 @@ impl Consumer {
 
     /// `ConsumerNetworkClient.trySend`, `checkDisconnects` and `failExpiredRequests`. Says whether
     /// something was sent, and whether something failed.
+    #[inline]
     fn try_send(&mut self, env: &mut Env<'_>) -> (bool, bool) {
-        let (mut sent, mut failed) = (false, false);
-        if self.unsent.is_empty() {
-            return (sent, failed);
+        match self.unsent.is_empty() {
+            true => (false, false),
+            false => self.try_send_unsent(env),
         }
+    }
+
+    fn try_send_unsent(&mut self, env: &mut Env<'_>) -> (bool, bool) {
+        let (mut sent, mut failed) = (false, false);
         let mut not_ready: SmallVec<[Link; 4]> = SmallVec::new();
-        let mut all = std::mem::take(&mut self.unsent);
-        for unsent in all.drain(..) {
-            let link = unsent.link;
+        let mut at = 0;
+        // What is kept stays where it is: a request is some hundred bytes.
+        while let Some(unsent) = self.unsent.get(at) {
+            let (link, deadline) = (unsent.link, unsent.deadline);
             // In order: what is behind a request that cannot go waits too.
             if !not_ready.contains(&link) && self.network.ready(link, env) {
+                let unsent = self.unsent.remove(at);
                 self.network.send(link, unsent.request, unsent.tag, env);
                 sent = true;
                 continue;
@@ -474,19 +468,16 @@ impl Consumer {
             not_ready.push(link);
             let outcome = if self.network.connection_failed(link) {
                 Outcome::Disconnected
-            } else if unsent.deadline <= env.now {
+            } else if deadline <= env.now {
                 Outcome::TimedOut
             } else {
-                self.unsent.push(unsent);
+                at += 1;
                 continue;
             };
             failed = true;
-            let tag = unsent.tag;
+            // A failure enqueues nothing: whoever is told tries again in a later turn.
+            let tag = self.unsent.remove(at).tag;
             self.handle_completion(Completion { link, tag, outcome }, env);
-        }
-        if self.unsent.is_empty() {
-            // Only its allocation is of use again.
-            self.unsent = all;
         }
         (sent, failed)
     }
@@ -502,114 +493,23 @@ impl Consumer {
             Tag::OffsetCommit(kind) => self.handle_offset_commit(kind, link, outcome, env),
         }
     }
-
-    /// Everything that can be done now.
-    fn run(&mut self, env: &mut Env<'_>) {
-        loop {
-            // What happens before the call takes its turn is news to that turn, what happens later is not.
-            let mut happened = false;
-            while let Some(completion) = self.network.next_completion() {
-                happened = true;
-                self.handle_completion(completion, env);
-            }
-            let mut serving = self.active.is_some();
-            if !serving && let Some((call, what)) = self.waiting_calls.pop_front() {
-                serving = true;
-                happened = true;
-                self.begin(call, what, env);
-            }
-            let mut happened_later = self.advance(env);
-            if self.closed {
-                if self.waiting_calls.is_empty() {
-                    return;
-                }
-                continue;
-            }
-            // What a call leaves behind is still sent (ConsumerNetworkClient.transmitSends).
-            if serving {
-                let (sent, failed) = self.try_send(env);
-                // The turn knows what it sends.
-                happened |= sent;
-                happened_later |= failed;
-                happened_later |= self.network.poll(env);
-            }
-            if !happened_later && (!happened || self.is_settled(env.now)) {
-                break;
-            }
-        }
-        if self.active.is_some() {
-            self.arm(env);
-        }
-    }
-
-    /// One timer for everything that waits while a call is being served.
-    fn arm(&mut self, env: &mut Env<'_>) {
-        // ConsumerNetworkClient.poll waits no longer than retry.backoff.ms while nothing is in
-        // flight, and ClassicKafkaConsumer.pollForFetches while a position is missing.
-        let reading = matches!(self.active, Some(Active::Poll(..) | Active::Positions(..)));
-        let waits_for_nothing = !self.network.has_in_flight_requests();
-        if reading
-            && self.next_turn_at == Nanos::MAX
-            && (waits_for_nothing || !self.has_all_fetch_positions)
-        {
-            let backoff = millis(self.config.retry_backoff_ms).max(1);
-            self.next_turn_at = env.now.saturating_add(backoff);
-        }
-        let mut next = self.network.next_deadline(env.now).min(self.next_turn_at);
-        for unsent in &self.unsent {
-            next = next.min(unsent.deadline);
-        }
-        if let Some(active) = &self.active {
-            next = next.min(self.next_turn(active, env.now));
-        }
-        if next < self.armed {
-            assert!(
-                next > env.now,
-                "a deadline at {next} was left undone at {}",
-                env.now
-            );
-            self.armed = next;
-            env.timer_in(next - env.now, TimerToken(next));
-        }
-    }
-
-    /// When the call that is being served must be looked at again without any input.
-    fn next_turn(&self, active: &Active, now: Nanos) -> Nanos {
-        let mut next = self.coordinator.next_deadline(now);
-        match active {
-            Active::Poll(_, deadline) => {
-                next = next.min(*deadline);
-                if self.auto_commit && self.coordinator.next_auto_commit > now {
-                    next = next.min(self.coordinator.next_auto_commit);
-                }
-            }
-            Active::Positions(_, deadline) => next = next.min(*deadline),
-            Active::Commit(_, commit) => next = next.min(commit.next_deadline()),
-            Active::Close(_, commit, deadline) => {
-                let commit = commit
-                    .as_ref()
-                    .map_or(Nanos::MAX, SyncCommit::next_deadline);
-                next = next.min(*deadline).min(commit);
-            }
-        }
-        for partition in self.subscriptions.iter() {
-            if partition.next_retry > now && !partition.has_valid_position() {
-                next = next.min(partition.next_retry);
-            }
-        }
-        next
-    }
 }
 
 impl Process for Consumer {
     fn step(&mut self, input: Input, env: &mut Env<'_>) {
+        let (mut begun, mut happened) = (false, false);
         match input {
             Input::Start => {
                 let interval = millis(self.config.auto_commit_interval_ms);
                 self.coordinator.next_auto_commit = env.now.saturating_add(interval);
             }
             Input::Connected(conn) => self.network.connected(conn, env),
-            Input::Received(conn, frame) => self.network.received(conn, frame, env),
+            Input::Received(conn, frame) => {
+                if let Some(completion) = self.network.received(conn, frame, env) {
+                    happened = true;
+                    self.handle_completion(completion, env);
+                }
+            }
             Input::Closed(conn, _) => self.network.closed(conn, env),
             Input::Timer(TimerToken(at)) => {
                 // Only the earliest timer counts; the others were overtaken.
@@ -618,9 +518,13 @@ impl Process for Consumer {
                 }
                 self.armed = Nanos::MAX;
             }
+            Input::Call(call, what) if self.is_idle() => {
+                (begun, happened) = (true, true);
+                self.begin(call, what, env);
+            }
             Input::Call(call, what) => self.waiting_calls.push_back((call, what)),
             other => panic!("a consumer received {other:?}"),
         }
-        self.run(env);
+        self.run(begun, happened, env);
     }
 }

@@ -25,10 +25,24 @@ use super::super::network::{Link, Outcome};
 impl Consumer {
     /// `ClassicKafkaConsumer.updateFetchPositions`. `Ok(false)` where the committed offsets are not
     /// there yet.
+    #[inline]
     pub(super) fn update_fetch_positions(
         &mut self,
         env: &mut Env<'_>,
     ) -> Result<bool, ClientError> {
+        if self.cached_validate_error.is_none() {
+            self.validate_positions_on_metadata_change();
+            if self.subscriptions.has_all_fetch_positions() {
+                self.has_all_fetch_positions = true;
+                return Ok(true);
+            }
+        }
+        self.find_fetch_positions(env)
+    }
+
+    /// The same where positions are missing, are to be validated, or failed to be.
+    #[cold]
+    pub(super) fn find_fetch_positions(&mut self, env: &mut Env<'_>) -> Result<bool, ClientError> {
         self.validate_positions_if_needed(env)?;
         self.has_all_fetch_positions = self.subscriptions.has_all_fetch_positions();
         if self.has_all_fetch_positions {
@@ -84,7 +98,7 @@ impl Consumer {
             };
             requests.push(node, &partition.topic, partition.id, asked);
         }
-        for to in requests.into_requests() {
+        for to in requests.drain() {
             let request = Request::ListOffsets(ListOffsetsRequest {
                 replica_id: CONSUMER_REPLICA,
                 isolation_level: i8::from(self.config.read_committed),
@@ -152,6 +166,7 @@ impl Consumer {
     }
 
     /// `OffsetFetcherUtils.validatePositionsOnMetadataChange`.
+    #[inline]
     pub(super) fn validate_positions_on_metadata_change(&mut self) {
         let version = self.network.metadata.snapshot_version();
         if self.seen_snapshot != version {
@@ -190,7 +205,7 @@ impl Consumer {
             let asked = (partition.id, position);
             requests.push(node, &partition.topic, asked, question);
         }
-        for to in requests.into_requests() {
+        for to in requests.drain() {
             let request = Request::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest {
                 replica_id: CONSUMER_REPLICA,
                 topics: to.topics,

@@ -117,8 +117,8 @@ impl PartitionState {
 #[derive(Debug, Default)]
 pub(super) struct SubscriptionState {
     partitions: Vec<PartitionState>,
-    /// Order of fetching: `PartitionStates.moveToEnd`.
-    order: Vec<PartitionId>,
+    /// Order of fetching, as indices of partitions: `PartitionStates.moveToEnd`.
+    order: Vec<usize>,
     next_id: u32,
 }
 
@@ -152,7 +152,7 @@ impl SubscriptionState {
             });
         }
         if changed {
-            self.order = self.partitions.iter().map(|p| p.id).collect();
+            self.order = (0..self.partitions.len()).collect();
         }
         changed
     }
@@ -191,14 +191,15 @@ impl SubscriptionState {
 
     /// Partitions in the order in which they are to be fetched.
     pub(super) fn in_fetch_order(&self) -> impl Iterator<Item = &PartitionState> {
-        self.order.iter().filter_map(|id| self.get(*id))
+        self.order.iter().map(|at| &self.partitions[*at])
     }
 
     /// `SubscriptionState.movePartitionToEnd`.
     pub(super) fn move_to_end(&mut self, id: PartitionId) {
-        if let Some(at) = self.order.iter().position(|other| *other == id) {
-            let id = self.order.remove(at);
-            self.order.push(id);
+        let is_it = |at: &usize| self.partitions[*at].id == id;
+        if let Some(at) = self.order.iter().position(is_it) {
+            let moved = self.order.remove(at);
+            self.order.push(moved);
         }
     }
 
@@ -218,11 +219,10 @@ impl SubscriptionState {
     /// `SubscriptionState.allConsumed`: what a commit without arguments commits. Partitions that
     /// await a reset or a validation are left out.
     pub(super) fn all_consumed(&self) -> Vec<TopicPartitionOffset> {
-        self.partitions
-            .iter()
-            .filter(|p| p.has_valid_position())
-            .filter_map(offset_of)
-            .collect()
+        let mut offsets = Vec::with_capacity(self.partitions.len());
+        let valid = self.partitions.iter().filter(|p| p.has_valid_position());
+        offsets.extend(valid.filter_map(offset_of));
+        offsets
     }
 
     /// Every position there is, valid or not.

@@ -90,7 +90,10 @@ pub(super) struct RecordAccumulator {
     pub partitions: Vec<Partition>,
     by_topic: BTreeMap<TopicName, Topic>,
     pub batches: Batches,
-    drain_index: BTreeMap<NodeId, usize>,
+    /// `nodesDrainIndex`.
+    drain_index: Vec<(NodeId, usize)>,
+    /// A record was sent that names no partition.
+    uses_partitioner: bool,
     next_serial: u64,
     seen_snapshot: u64,
     /// Batches without a fate.
@@ -121,7 +124,8 @@ impl RecordAccumulator {
             partitions: Vec::new(),
             by_topic: BTreeMap::new(),
             batches: Batches::default(),
-            drain_index: BTreeMap::new(),
+            drain_index: Vec::new(),
+            uses_partitioner: false,
             next_serial: 0,
             seen_snapshot: 0,
             incomplete: 0,
@@ -143,10 +147,10 @@ impl RecordAccumulator {
     }
 
     fn partition_index(&mut self, topic: &TopicName, partition: i32, metadata: &Metadata) -> usize {
-        if let Some(known) = self.by_topic.get(topic)
-            && let Some((_, index)) = known.partitions.iter().find(|(p, _)| *p == partition)
-        {
-            return *index;
+        // Few partitions, and mostly the very same name.
+        let is_it = |p: &Partition| p.partition == partition && p.topic == *topic;
+        if let Some(index) = self.partitions.iter().position(is_it) {
+            return index;
         }
         let index = self.partitions.len();
         self.topic(topic).partitions.push((partition, index));
@@ -176,6 +180,7 @@ impl RecordAccumulator {
             let index = self.partition_index(&record.topic, partition, metadata);
             return self.append_to(index, call, record, when);
         }
+        self.uses_partitioner = true;
         let topic = &record.topic;
         let choice = || Choice {
             available: metadata.available_partitions(topic),
@@ -283,7 +288,9 @@ impl RecordAccumulator {
     /// `RecordAccumulator.ready`: nodes with a partition whose first batch is full, has lingered, or
     /// must go, and does not back off.
     pub(super) fn ready(&mut self, now: Nanos, metadata: &Metadata) -> ReadyCheck {
-        self.update_load(metadata);
+        if self.uses_partitioner {
+            self.update_load(metadata);
+        }
         let mut check = ReadyCheck {
             nodes: SmallVec::new(),
             next: Nanos::MAX,
@@ -321,6 +328,7 @@ impl RecordAccumulator {
 
     /// The part of `RecordAccumulator.partitionReady` that adaptive partitioning needs: how many batches
     /// wait for each partition of a topic. Not before each of its partitions had one.
+    #[inline(never)]
     fn update_load(&mut self, metadata: &Metadata) {
         for (name, topic) in &mut self.by_topic {
             if !topic.partitioner.is_used() {
@@ -406,7 +414,12 @@ impl RecordAccumulator {
             return ready;
         }
         let mut size = 0;
-        let start = self.drain_index.get(&node).copied().unwrap_or(0) % parts.len();
+        let known = self.drain_index.iter().position(|(n, _)| *n == node);
+        let drain_index = known.unwrap_or_else(|| {
+            self.drain_index.push((node, 0));
+            self.drain_index.len() - 1
+        });
+        let start = self.drain_index[drain_index].1 % parts.len();
         let mut last = start;
         for step in 0..parts.len() {
             last = (start + step) % parts.len();
@@ -443,7 +456,7 @@ impl RecordAccumulator {
             size += batch.size();
             ready.push(first);
         }
-        self.drain_index.insert(node, last);
+        self.drain_index[drain_index].1 = last;
         ready
     }
 
@@ -485,9 +498,6 @@ impl RecordAccumulator {
     /// in flight (`Sender.getExpiredInflightBatches`). They leave both.
     pub(super) fn take_expired(&mut self, now: Nanos) -> Vec<BatchId> {
         let mut expired = Vec::new();
-        if now < self.none_expires_before {
-            return expired;
-        }
         let mut in_flight = Vec::new();
         for partition in &mut self.partitions {
             let batches = &self.batches;
@@ -506,6 +516,11 @@ impl RecordAccumulator {
         let oldest = kept.map(|id| self.batches.get(*id).created).min();
         self.none_expires_before = oldest.unwrap_or(now).saturating_add(self.delivery_timeout);
         expired
+    }
+
+    /// Whether [`Self::take_expired`] may find any.
+    pub(super) fn may_expire(&self, now: Nanos) -> bool {
+        self.none_expires_before <= now
     }
 
     /// No batch expires before this instant; one may well expire later only.
@@ -533,6 +548,11 @@ impl RecordAccumulator {
     /// `RecordAccumulator.hasUndrained`.
     pub(super) fn has_undrained(&self) -> bool {
         self.partitions.iter().any(|p| !p.deque.is_empty())
+    }
+
+    /// Whether [`Self::ready`] would find no batch, and learn nothing of the load.
+    pub(super) fn has_nothing_to_look_at(&self) -> bool {
+        !self.has_undrained() && !self.uses_partitioner
     }
 
     /// Every batch in a deque, taken out: `abortUndrainedBatches`.

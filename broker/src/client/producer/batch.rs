@@ -16,6 +16,7 @@ use crate::log::batch::{
 use crate::log::record::BatchBuilder;
 use crate::time::Nanos;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::super::backoff::ExponentialBackoff;
 use super::super::{CallId, ProducerRecord};
@@ -23,7 +24,7 @@ use super::super::{CallId, ProducerRecord};
 /// `DefaultRecord.MAX_RECORD_OVERHEAD`.
 const MAX_RECORD_OVERHEAD: usize = 21;
 /// Where a batch's buffer begins; it grows with the records.
-const INITIAL_BUFFER_BYTES: usize = 1024;
+const INITIAL_BUFFER_BYTES: usize = 512;
 
 /// Producer id and epoch, `ProducerIdAndEpoch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +59,7 @@ pub(super) struct ProducerBatch {
     pub backoff: Nanos,
     pub retry: bool,
     /// Who waits for the fate of each record, in order.
-    pub calls: Vec<CallId>,
+    pub calls: SmallVec<[CallId; 4]>,
     /// No more records.
     closed: bool,
     /// `None` once the batch was drained.
@@ -93,7 +94,7 @@ impl ProducerBatch {
             attempts: 0,
             backoff: 0,
             retry: false,
-            calls: Vec::new(),
+            calls: SmallVec::new(),
             closed: false,
             builder: Some(BatchBuilder::with_capacity(
                 capacity.min(INITIAL_BUFFER_BYTES),
@@ -239,8 +240,8 @@ impl ProducerBatch {
         self.set_producer_state(producer, sequence);
     }
 
-    /// `ProducerBatch.close`: the bytes that are sent.
-    pub(super) fn close(&mut self) -> Bytes {
+    /// `ProducerBatch.close`: encodes it.
+    pub(super) fn close(&mut self) {
         self.closed = true;
         self.reopened = false;
         if let Some(mut builder) = self.builder.take() {
@@ -250,6 +251,10 @@ impl ProducerBatch {
             }
             self.encoded = Some(builder.build());
         }
+    }
+
+    /// The bytes that are sent.
+    pub(super) fn encoded(&self) -> Bytes {
         self.encoded
             .clone()
             .expect("built when it was first drained")

@@ -45,6 +45,16 @@ enum Tag {
     InitProducerId,
 }
 
+/// What a pass of the sender did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Nothing,
+    /// Requests were sent, to be answered.
+    Sent,
+    /// Batches have their fate, or InitProducerId was sent.
+    Completed,
+}
+
 /// A `send` that waits.
 #[derive(Debug)]
 struct BlockedSend {
@@ -145,7 +155,7 @@ impl Producer {
         self.network.metadata.add_topic(&record.topic);
         if self.blocked.is_empty() {
             match self.try_send(call, &record, env) {
-                Some(Appended::Done { wake: true, .. }) => return self.run(env),
+                Some(Appended::Done { wake: true, .. }) => return self.run(false, env),
                 Some(Appended::Done { wake: false, .. }) => return,
                 Some(Appended::NoMemory) | None => {}
             }
@@ -156,7 +166,7 @@ impl Producer {
             record,
             deadline,
         });
-        self.run(env);
+        self.run(false, env);
     }
 
     /// Appends one record; `None` where metadata is missing.
@@ -212,6 +222,7 @@ impl Producer {
     }
 
     /// Lets blocked sends go on, in order, and fails those past `max.block.ms`.
+    #[cold]
     fn serve_blocked(&mut self, env: &mut Env<'_>) -> bool {
         let before = self.blocked.len();
         self.accumulator.exhausted = false;
@@ -248,6 +259,7 @@ impl Producer {
     }
 
     /// `KafkaProducer.flush`.
+    #[inline(never)]
     fn flush(&mut self, call: CallId, env: &mut Env<'_>) {
         let remaining = self.accumulator.incomplete;
         if remaining == 0 {
@@ -260,7 +272,7 @@ impl Producer {
             before: self.accumulator.next_serial(),
             remaining,
         });
-        self.run(env);
+        self.run(false, env);
     }
 
     /// A batch has its fate: flushes that wait for it may be over.
@@ -280,6 +292,7 @@ impl Producer {
     }
 
     /// `KafkaProducer.close`: no more sends, everything accepted is sent.
+    #[cold]
     fn close(&mut self, call: CallId, env: &mut Env<'_>) {
         if self.closing.is_some() || self.closed {
             env.reply(call, Reply::Done(Ok(())));
@@ -290,10 +303,13 @@ impl Producer {
         for blocked in std::mem::take(&mut self.blocked) {
             env.reply(blocked.call, Reply::Sent(Err(ClientError::Closed)));
         }
-        self.run(env);
+        self.run(false, env);
     }
 
     fn maybe_finish_close(&mut self, env: &mut Env<'_>) {
+        if self.closing.is_none() {
+            return;
+        }
         let busy = self.accumulator.has_undrained()
             || self.accumulator.incomplete > 0
             || self.produce_requests_in_flight > 0;
@@ -307,26 +323,41 @@ impl Producer {
         }
     }
 
-    /// The loop of the sender thread until nothing is left to do now.
-    fn run(&mut self, env: &mut Env<'_>) {
+    /// The loop of the sender thread until nothing is left to do now. `happened`: a request has ended.
+    fn run(&mut self, mut happened: bool, env: &mut Env<'_>) {
         if self.closed {
             return;
         }
         loop {
-            let mut happened = false;
             while let Some(completion) = self.network.next_completion() {
                 happened = true;
                 self.handle_completion(completion, env);
             }
             happened |= !self.blocked.is_empty() && self.serve_blocked(env);
-            happened |= self.run_once(env);
+            let pass = self.run_once(env);
+            happened |= pass != Pass::Nothing;
             happened |= self.network.poll(env);
-            if !happened {
+            if !happened || (pass != Pass::Completed && self.is_settled(env.now)) {
                 break;
             }
+            happened = false;
         }
         self.maybe_finish_close(env);
         self.arm(env);
+    }
+
+    /// Whether another pass, at this instant, would find nothing to do: nothing waits to be drained or
+    /// appended, and no news came of what the last pass sent. Where this is not sure, it says no.
+    fn is_settled(&mut self, now: Nanos) -> bool {
+        let numbered = |t: &TransactionManager| t.state == State::Ready;
+        let settled = self.blocked.is_empty()
+            && self.transactions.as_ref().is_none_or(numbered)
+            && !self.network.has_news(now)
+            && self.accumulator.has_nothing_to_look_at();
+        if settled {
+            self.next_ready_check = Nanos::MAX;
+        }
+        settled
     }
 
     /// One timer for everything that waits.
@@ -361,24 +392,28 @@ impl Producer {
 impl Process for Producer {
     fn step(&mut self, input: Input, env: &mut Env<'_>) {
         match input {
-            Input::Start => self.run(env),
+            Input::Start => self.run(false, env),
             Input::Connected(conn) => {
                 self.network.connected(conn, env);
-                self.run(env);
+                self.run(false, env);
             }
             Input::Received(conn, frame) => {
-                self.network.received(conn, frame, env);
-                self.run(env);
+                let ended = self.network.received(conn, frame, env);
+                let happened = ended.is_some();
+                if let Some(completion) = ended {
+                    self.handle_completion(completion, env);
+                }
+                self.run(happened, env);
             }
             Input::Closed(conn, _) => {
                 self.network.closed(conn, env);
-                self.run(env);
+                self.run(false, env);
             }
             Input::Timer(TimerToken(at)) => {
                 // Only the earliest timer counts; the others were overtaken.
                 if at == self.armed {
                     self.armed = Nanos::MAX;
-                    self.run(env);
+                    self.run(false, env);
                 }
             }
             Input::Call(call, what) => self.call(call, what, env),

@@ -12,7 +12,7 @@
 use super::accumulator::{DrainedBatches, RecordAccumulator};
 use super::batch::{BatchId, ProducerIdAndEpoch};
 use super::transaction_manager::State;
-use super::{Producer, Tag};
+use super::{Pass, Producer, Tag};
 use crate::bug::Bug;
 use crate::config::Acks;
 use crate::env::Env;
@@ -59,6 +59,9 @@ impl From<ProducePartitionResult> for PartitionResponse {
     }
 }
 
+/// What goes to a node in one request.
+type Drained = (NodeId, DrainedBatches);
+
 /// Why a batch fails.
 #[derive(Debug, Clone, Copy)]
 enum Failure {
@@ -67,12 +70,15 @@ enum Failure {
 }
 
 impl Producer {
-    /// `Sender.runOnce` without the poll. True where something was sent or completed.
-    pub(super) fn run_once(&mut self, env: &mut Env<'_>) -> bool {
+    /// `Sender.runOnce` without the poll.
+    pub(super) fn run_once(&mut self, env: &mut Env<'_>) -> Pass {
         if let Some(transactions) = &mut self.transactions {
             transactions.maybe_resolve_sequences();
             if let State::Fatal(code) = transactions.state {
-                return self.abort_batches(code, env);
+                return match self.abort_batches(code, env) {
+                    true => Pass::Completed,
+                    false => Pass::Nothing,
+                };
             }
             let bumped = transactions
                 .bump_epoch_and_reset_id_if_needed(&mut self.accumulator.batches, env.now);
@@ -85,13 +91,17 @@ impl Producer {
                 });
             }
             if transactions.state != State::Ready {
-                return self.get_producer_id(env);
+                return match self.get_producer_id(env) {
+                    true => Pass::Completed,
+                    false => Pass::Nothing,
+                };
             }
         }
         self.send_producer_data(env)
     }
 
-    /// `Sender.maybeSendAndPollTransactionalRequest` for InitProducerId.
+    /// `Sender.maybeSendAndPollTransactionalRequest` for InitProducerId. True where it was sent.
+    #[cold]
     fn get_producer_id(&mut self, env: &mut Env<'_>) -> bool {
         let transactions = self.transactions.as_mut().expect("idempotent");
         if let State::Pending(at) = transactions.state {
@@ -159,16 +169,38 @@ impl Producer {
     }
 
     /// `Sender.sendProducerData`.
-    fn send_producer_data(&mut self, env: &mut Env<'_>) -> bool {
+    fn send_producer_data(&mut self, env: &mut Env<'_>) -> Pass {
         self.accumulator.refresh_leaders(&self.network.metadata);
         let check = self.accumulator.ready(env.now, &self.network.metadata);
         if check.unknown_leader {
             self.network.metadata.request_update(false);
         }
         self.next_ready_check = check.next;
+        let drained = match check.nodes.is_empty() {
+            true => SmallVec::new(),
+            false => self.drain(&check.nodes, env),
+        };
+        let expired = self.accumulator.may_expire(env.now) && self.expire_batches(env);
+        if drained.is_empty() {
+            return match expired {
+                true => Pass::Completed,
+                false => Pass::Nothing,
+            };
+        }
+        for (node, batches) in drained {
+            self.send_produce_request(node, batches, env);
+        }
+        match expired || self.config.acks == Acks::None {
+            true => Pass::Completed,
+            false => Pass::Sent,
+        }
+    }
+
+    /// Takes out of the accumulator what goes to these nodes now.
+    fn drain(&mut self, nodes: &[NodeId], env: &mut Env<'_>) -> SmallVec<[Drained; 4]> {
         let max_size = usize::try_from(self.config.max_request_size).unwrap_or(0);
-        let mut drained: SmallVec<[(NodeId, DrainedBatches); 4]> = SmallVec::new();
-        for node in check.nodes {
+        let mut drained = SmallVec::new();
+        for &node in nodes {
             let ready = self.network.ready(Link::Data(node), env);
             self.accumulator.update_node_latency(node, env.now, ready);
             if !ready {
@@ -191,14 +223,10 @@ impl Producer {
                 drained.push((node, batches));
             }
         }
-        let expired = self.expire_batches(env);
-        let sent = !drained.is_empty();
-        for (node, batches) in drained.drain(..) {
-            self.send_produce_request(node, batches, env);
-        }
-        sent || expired
+        drained
     }
 
+    #[cold]
     fn expire_batches(&mut self, env: &mut Env<'_>) -> bool {
         let expired = self.accumulator.take_expired(env.now);
         for id in &expired {
@@ -221,7 +249,7 @@ impl Producer {
             let partition = &self.accumulator.partitions[batch.partition];
             let data = ProducePartition {
                 partition: partition.partition,
-                records: batch.close(),
+                records: batch.encoded(),
             };
             push_by_topic(&mut topics, &partition.topic_id, data);
             sent.push((partition.topic_id, partition.partition, id));
@@ -327,6 +355,7 @@ impl Producer {
     }
 
     /// `Sender.completeBatch` for a batch of several records that is too large.
+    #[cold]
     fn split_batch(&mut self, id: BatchId) {
         let batch = self.accumulator.batches.get(id);
         let (partition, serial) = (batch.partition, batch.serial);
@@ -386,6 +415,7 @@ impl Producer {
     }
 
     /// `Sender.failBatch` and `ProducerBatch.completeExceptionally`.
+    #[cold]
     fn fail_batch(&mut self, id: BatchId, failure: Failure, adjust: bool, env: &mut Env<'_>) {
         let batch = self.accumulator.batches.get(id);
         if batch.done {
@@ -435,6 +465,7 @@ impl Producer {
     }
 
     /// `Sender.maybeAbortBatches`: after a fatal error nothing can be sent any more.
+    #[cold]
     fn abort_batches(&mut self, code: ErrorCode, env: &mut Env<'_>) -> bool {
         let mut ids = self.accumulator.take_undrained();
         for partition in &self.accumulator.partitions {
