@@ -15,8 +15,10 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use everyack_broker::time::Nanos;
 use madsim::runtime::{Handle, Runtime};
 use madsim::task::NodeId as HostNode;
+use madsim::time::TimeHandle;
 
 /// A future of one thread.
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -153,10 +155,24 @@ pub(crate) async fn let_ready_tasks_run() {
     madsim::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// Moves the host's clocks to this instant of the world, where they are not past it.
-pub(crate) fn advance_clocks(to: Duration) {
-    let time = madsim::time::TimeHandle::current();
-    if let Some(ahead) = to.checked_sub(time.elapsed()) {
-        time.advance(ahead);
+/// The clocks that code on the host reads. They follow the world's time.
+pub(crate) struct Clocks {
+    time: TimeHandle,
+}
+
+impl Clocks {
+    /// Those of this thread's run.
+    pub(crate) fn current() -> Clocks {
+        Clocks {
+            time: TimeHandle::current(),
+        }
+    }
+
+    /// Moves them to this instant of the world, where they are not past it.
+    pub(crate) fn advance_to(&self, now: Nanos) {
+        let ahead = Duration::from_nanos(now).checked_sub(self.time.elapsed());
+        if let Some(ahead) = ahead {
+            self.time.advance(ahead);
+        }
     }
 }

@@ -10,17 +10,20 @@
 //!
 //! Not modelled: the time that application code takes, other than what it sleeps or processes.
 
+mod boundary;
 mod calls;
 mod handler;
+mod sleepers;
 
+use self::calls::Calls;
 use self::handler::FailingHandler;
-use crate::application::{About, Boundary, Called, Caller, Context, Main, Parameters};
-use crate::event::{ClientEvent, Event, EventKind, MessageId};
-use crate::host;
+use self::sleepers::Sleepers;
+use crate::application::{Caller, Context, Main, Parameters};
+use crate::event::{ClientEvent, Event, EventKind};
+use crate::host::{self, Clocks};
 use crate::kernel::{Kernel, Next, purpose};
 use crate::parts::{Part, enter};
-use calls::{Calls, PendingCall};
-use everyack_broker::client::{Call, CallId, ClientError, Reply};
+use everyack_broker::client::{CallId, Reply};
 use everyack_broker::env::{Process, Stream};
 use everyack_broker::ids::NodeId;
 use everyack_broker::time::{Nanos, SECONDS};
@@ -32,7 +35,6 @@ use std::panic;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 /// How long a supervisor waits before it starts an application again that ended with an error.
 pub const RESTART_DELAY: Nanos = SECONDS;
@@ -82,18 +84,12 @@ struct ApplicationState<P> {
     next_sequence: u32,
 }
 
-struct Sleeper {
-    application: ApplicationId,
-    fired: bool,
-    waker: Option<Waker>,
-}
-
 struct State<P: Process> {
     seed: u64,
     kernel: Kernel<P>,
+    clocks: Clocks,
     calls: Calls,
-    sleepers: BTreeMap<u64, Sleeper>,
-    next_sleeper: u64,
+    sleepers: Sleepers,
     /// Handlers of applications that fail, by their node.
     handlers: BTreeMap<NodeId, FailingHandler>,
     applications: Vec<ApplicationState<P>>,
@@ -119,9 +115,9 @@ impl<P: Process + 'static> World<P> {
         World(Rc::new(RefCell::new(State {
             seed,
             kernel,
+            clocks: Clocks::current(),
             calls: Calls::default(),
-            sleepers: BTreeMap::new(),
-            next_sleeper: 0,
+            sleepers: Sleepers::default(),
             handlers: BTreeMap::new(),
             applications: Vec::new(),
             awake: 0,
@@ -238,7 +234,7 @@ impl<P: Process + 'static> World<P> {
                 companion: started.spec.companion.as_ref().map(|c| c.node),
             };
             let context = Context::new(
-                Rc::new(self.clone()),
+                self.0.clone(),
                 caller,
                 started.spec.index,
                 Rc::clone(&started.spec.parameters),
@@ -321,7 +317,11 @@ impl<P: Process + 'static> World<P> {
 
     /// Lets every application run that was woken, until each waits again.
     async fn settle(&self) {
-        host::advance_clocks(Duration::from_nanos(self.now()));
+        {
+            let state = self.0.borrow_mut();
+            let now = state.kernel.now();
+            state.clocks.advance_to(now);
+        }
         poll_fn(|context| {
             let mut state = self.0.borrow_mut();
             if state.awake == 0 {
@@ -359,6 +359,31 @@ impl<P: Process> State<P> {
         self.kernel.replies = replies;
     }
 
+    #[inline]
+    fn answer(&mut self, call: CallId, reply: Reply) {
+        let Some(pending) = self.calls.get_mut(call) else {
+            return;
+        };
+        let application = pending.application;
+        let (at, events) = (self.kernel.now(), &mut self.kernel.events);
+        let node = self.applications[application.0].spec.node;
+        pending.about.told(&reply, |event| {
+            let kind = EventKind::Client(event);
+            events.push(Event { at, node, kind });
+        });
+        match reply {
+            Reply::Accepted => pending.accepted = true,
+            reply => {
+                assert!(pending.answer.is_none(), "{call:?} is answered twice");
+                pending.answer = Some(reply);
+            }
+        }
+        if let Some(waker) = pending.waker.take() {
+            waker.wake();
+            self.awaken(application);
+        }
+    }
+
     /// The application is about to be run by the host.
     fn awaken(&mut self, application: ApplicationId) {
         let awake = &mut self.applications[application.0].awake;
@@ -384,30 +409,6 @@ impl<P: Process> State<P> {
         }
     }
 
-    fn answer(&mut self, call: CallId, reply: Reply) {
-        let Some(pending) = self.calls.get_mut(call) else {
-            return;
-        };
-        let application = pending.application;
-        let told = pending.about.told(&reply);
-        let delivered = delivered(&reply);
-        match reply {
-            Reply::Accepted => pending.accepted = true,
-            reply => {
-                assert!(pending.answer.is_none(), "{call:?} is answered twice");
-                pending.answer = Some(reply);
-            }
-        }
-        if let Some(waker) = pending.waker.take() {
-            waker.wake();
-            self.awaken(application);
-        }
-        let node = self.applications[application.0].spec.node;
-        for event in told.into_iter().chain(delivered) {
-            self.client_event(node, event);
-        }
-    }
-
     fn is_current(&self, caller: Caller) -> bool {
         let application = &self.applications[caller.application.0];
         application.alive && application.incarnation == caller.incarnation
@@ -424,8 +425,7 @@ impl<P: Process> State<P> {
             self.kernel.kill(companion);
         }
         self.calls.forget(application);
-        self.sleepers
-            .retain(|_, sleeper| sleeper.application != application);
+        self.sleepers.forget(application);
         self.fall_asleep(application);
     }
 
@@ -438,173 +438,10 @@ impl<P: Process> State<P> {
     }
 
     fn wake_sleeper(&mut self, token: u64) {
-        if let Some(sleeper) = self.sleepers.get_mut(&(token & !OWN_TOKENS)) {
-            sleeper.fired = true;
-            if let Some(waker) = sleeper.waker.take() {
-                waker.wake();
-                let application = sleeper.application;
-                self.awaken(application);
-            }
+        if let Some((application, waker)) = self.sleepers.fire(token & !OWN_TOKENS) {
+            waker.wake();
+            self.awaken(application);
         }
-    }
-}
-
-impl<P: Process + 'static> Boundary for World<P> {
-    fn now(&self) -> Nanos {
-        self.0.borrow().kernel.now()
-    }
-
-    fn call(&self, caller: Caller, call: Call, about: About) -> Called {
-        let mut state = self.0.borrow_mut();
-        if !state.is_current(caller) {
-            return Called::ApplicationGone;
-        }
-        if let About::Send(Some(message)) = &about {
-            let sent = &mut state.applications[caller.application.0].next_sequence;
-            *sent = (*sent).max(message.sequence + 1);
-            let message = *message;
-            state.client_event(caller.node, ClientEvent::Sent(message));
-        }
-        // Registered before the engine runs: it may answer within the call.
-        let id = state.kernel.next_call_id();
-        state.calls.insert(
-            id,
-            PendingCall {
-                application: caller.application,
-                about,
-                accepted: false,
-                answer: None,
-                waker: None,
-            },
-        );
-        let called = state.kernel.call(caller.node, call);
-        if called.is_none() {
-            let refused = state.calls.remove(id).expect("it was just registered");
-            if let About::Send(Some(message)) = refused.about {
-                let text = ClientError::Closed.to_string();
-                state.client_event(caller.node, ClientEvent::SendFailed(message, text));
-            }
-        }
-        state.answer_all();
-        called.map_or(Called::EngineGone, Called::Pending)
-    }
-
-    fn is_accepted(&self, call: CallId, waker: &Waker) -> bool {
-        let mut state = self.0.borrow_mut();
-        let Some(pending) = state.calls.get_mut(call) else {
-            return false;
-        };
-        let known = pending.accepted || pending.answer.is_some();
-        if !known {
-            pending.waker = Some(waker.clone());
-        }
-        known
-    }
-
-    fn take_answer(&self, call: CallId, waker: &Waker) -> Option<Reply> {
-        let mut state = self.0.borrow_mut();
-        let pending = state.calls.get_mut(call)?;
-        match pending.answer.take() {
-            Some(answer) => {
-                state.calls.remove(call);
-                Some(answer)
-            }
-            None => {
-                pending.waker = Some(waker.clone());
-                None
-            }
-        }
-    }
-
-    fn sleep_until(&self, caller: Caller, at: Nanos) -> u64 {
-        let mut state = self.0.borrow_mut();
-        let id = state.next_sleeper;
-        state.next_sleeper += 1;
-        if state.is_current(caller) {
-            let sleeper = Sleeper {
-                application: caller.application,
-                fired: false,
-                waker: None,
-            };
-            state.sleepers.insert(id, sleeper);
-            state.kernel.control(at, OWN_TOKENS | id);
-        }
-        id
-    }
-
-    fn has_slept(&self, sleeper: u64, waker: &Waker) -> bool {
-        let mut state = self.0.borrow_mut();
-        let Some(known) = state.sleepers.get_mut(&sleeper) else {
-            return false;
-        };
-        if known.fired {
-            state.sleepers.remove(&sleeper);
-            return true;
-        }
-        known.waker = Some(waker.clone());
-        false
-    }
-
-    fn emit(&self, caller: Caller, event: ClientEvent) {
-        let mut state = self.0.borrow_mut();
-        if state.is_current(caller) {
-            state.client_event(caller.node, event);
-        }
-    }
-
-    fn handler_fails(&self, caller: Caller, message: MessageId) -> bool {
-        let mut state = self.0.borrow_mut();
-        let handler = state.handlers.get_mut(&caller.node);
-        handler.is_some_and(|handler| handler.fails_on(message))
-    }
-
-    fn next_sequence(&self, caller: Caller) -> u32 {
-        self.0.borrow().applications[caller.application.0].next_sequence
-    }
-}
-
-impl About {
-    /// What an answer of the engine tells the application, as an event.
-    fn told(&self, reply: &Reply) -> Option<ClientEvent> {
-        match (self, reply) {
-            (About::Send(Some(message)), Reply::Sent(outcome)) => Some(sent(*message, outcome)),
-            (About::DeadLetter(Some(message)), Reply::Sent(outcome)) => Some(match outcome {
-                Ok(_) => ClientEvent::DeadLettered(*message),
-                Err(error) => ClientEvent::DeadLetterFailed(*message, error.to_string()),
-            }),
-            (About::Poll, Reply::Records(records)) if !records.is_empty() => {
-                Some(ClientEvent::Polled(records.len() as u32))
-            }
-            (About::Poll, Reply::Failed(error)) => Some(ClientEvent::PollFailed(error.to_string())),
-            (About::Commit, Reply::Done(Ok(()))) => Some(ClientEvent::CommitDone),
-            (About::Commit, Reply::Done(Err(error)) | Reply::Failed(error)) => {
-                Some(ClientEvent::CommitFailed(error.to_string()))
-            }
-            (About::Positions, Reply::Positions(_)) => Some(ClientEvent::PositionsFixed),
-            _ => None,
-        }
-    }
-}
-
-fn delivered(reply: &Reply) -> Vec<ClientEvent> {
-    let Reply::Records(records) = reply else {
-        return Vec::new();
-    };
-    let identified = records.iter().filter_map(|record| {
-        let message = MessageId::from_value(&record.value)?.at(record.partition);
-        let offset = record.offset;
-        Some(ClientEvent::Delivered { message, offset })
-    });
-    identified.collect()
-}
-
-fn sent(
-    message: MessageId,
-    outcome: &Result<everyack_broker::client::RecordMetadata, ClientError>,
-) -> ClientEvent {
-    match outcome {
-        Ok(metadata) => ClientEvent::Acked(message.at(metadata.partition), metadata.offset),
-        Err(error) => ClientEvent::SendFailed(message, error.to_string()),
     }
 }
 

@@ -1,14 +1,16 @@
 //! Handles of the client engines, as Kafka's Java client has them.
 
-use super::{About, Context};
+use super::{About, Boundary, Context};
 use crate::event::MessageId;
 use everyack_broker::client::{
     Call, CallId, ClientError, ConsumerRecord, ProducerRecord, RecordMetadata, Reply,
     TopicPartitionOffset,
 };
 use everyack_broker::ids::TopicName;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 /// `KafkaProducer`.
@@ -20,27 +22,25 @@ pub struct ProducerClient {
 /// The fate of one send: Java's `Future<RecordMetadata>`, or the arguments of the callback. To be
 /// awaited, or dropped by a careless application.
 pub struct Delivery {
-    context: Context,
+    boundary: Rc<dyn Boundary>,
     call: Result<CallId, ClientError>,
 }
 
-impl Delivery {
-    /// Waits until the send has succeeded or failed.
-    pub async fn outcome(self) -> Result<RecordMetadata, ClientError> {
-        match self.context.answer(self.call?).await {
-            Reply::Sent(outcome) => outcome,
-            Reply::Failed(error) | Reply::Done(Err(error)) => Err(error),
-            other => panic!("a send is answered by {other:?}"),
-        }
-    }
-}
-
-impl IntoFuture for Delivery {
+impl Future for Delivery {
     type Output = Result<RecordMetadata, ClientError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.outcome())
+    /// Ready when the send has succeeded or failed.
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let call = match &self.call {
+            Ok(call) => *call,
+            Err(error) => return Poll::Ready(Err(error.clone())),
+        };
+        match self.boundary.take_answer(call, context.waker()) {
+            None => Poll::Pending,
+            Some(Reply::Sent(outcome)) => Poll::Ready(outcome),
+            Some(Reply::Failed(error) | Reply::Done(Err(error))) => Poll::Ready(Err(error)),
+            Some(other) => panic!("a send is answered by {other:?}"),
+        }
     }
 }
 
@@ -62,7 +62,7 @@ impl ProducerClient {
             self.context.accepted(call).await;
         }
         Delivery {
-            context: self.context.clone(),
+            boundary: Rc::clone(&self.context.boundary),
             call,
         }
     }

@@ -67,7 +67,7 @@ pub enum Addressing {
 }
 
 /// The message that a consumer was given, if it is one of the workload.
-fn message_of(record: &ConsumerRecord) -> Option<MessageId> {
+pub(crate) fn message_of(record: &ConsumerRecord) -> Option<MessageId> {
     Some(MessageId::from_value(&record.value)?.at(record.partition))
 }
 

@@ -37,10 +37,13 @@ impl Calls {
         }
         let index = self.index(id).expect("numbers grow");
         assert!(index >= self.window.len(), "{id:?} is no new call");
-        self.window.resize_with(index, || None);
+        while self.window.len() < index {
+            self.window.push_back(None);
+        }
         self.window.push_back(Some(call));
     }
 
+    #[inline]
     pub fn get_mut(&mut self, id: CallId) -> Option<&mut PendingCall> {
         let index = self.index(id)?;
         self.window.get_mut(index)?.as_mut()
@@ -51,6 +54,36 @@ impl Calls {
         let call = self.window.get_mut(index)?.take();
         self.shrink();
         call
+    }
+
+    /// Whether what was sent is in the accumulator, or failed before; else this waker is kept.
+    pub fn is_accepted(&mut self, id: CallId, waker: &Waker) -> bool {
+        let Some(call) = self.get_mut(id) else {
+            return false;
+        };
+        let known = call.accepted || call.answer.is_some();
+        if !known {
+            call.waker = Some(waker.clone());
+        }
+        known
+    }
+
+    /// The answer, once, if it is there; else this waker is kept.
+    pub fn take_answer(&mut self, id: CallId, waker: &Waker) -> Option<Reply> {
+        let index = self.index(id)?;
+        let entry = self.window.get_mut(index)?;
+        let call = entry.as_mut()?;
+        let answer = call.answer.take();
+        if answer.is_none() {
+            call.waker = Some(waker.clone());
+        } else if index == 0 {
+            self.window.pop_front();
+            self.first += 1;
+            self.shrink();
+        } else {
+            *entry = None;
+        }
+        answer
     }
 
     /// Forgets the calls of an application that is gone.

@@ -2,16 +2,18 @@
 
 use super::*;
 use crate::application::{Addressing, registry};
+use crate::event::MessageId;
 use crate::host::host;
 use crate::kernel::MachineId;
 use crate::spec::{WireMode, Workload};
 use bytes::Bytes;
-use everyack_broker::client::{ConsumerRecord, RecordMetadata};
+use everyack_broker::client::{Call, CallId, ClientError, ConsumerRecord, RecordMetadata};
 use everyack_broker::env::{Env, Input, TimerToken};
 use everyack_broker::time::{MICROS, MILLIS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A client engine without a cluster: a send succeeds after a millisecond, polls give the records
 /// of a fixed log, commits are done at once.
