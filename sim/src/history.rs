@@ -10,6 +10,9 @@ use everyack_broker::time::Nanos;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
+/// For no more messages of a producer than that room is made beforehand.
+const ROOM_MAX: u32 = 1 << 12;
+
 /// The outcome of a send, as the application was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendOutcome {
@@ -65,6 +68,11 @@ impl Message {
     fn is_handled(&self) -> bool {
         self.processed > 0 || self.dead_lettered
     }
+
+    /// Whether it was acknowledged, and no application has done that.
+    fn waits_for_application(&self) -> bool {
+        matches!(self.outcome, SendOutcome::Acked { .. }) && !self.is_handled()
+    }
 }
 
 /// A record that a replica let go of in order.
@@ -76,6 +84,49 @@ pub struct LetGo {
     pub replaced: Option<Bytes>,
 }
 
+/// What one producer has sent.
+#[derive(Debug, Default)]
+struct Sent {
+    /// By sequence.
+    messages: Vec<Message>,
+    /// Highest sequence processed for the first time, by partition.
+    newest_processed: Vec<(i32, u32)>,
+}
+
+impl Sent {
+    fn index(&self, id: MessageId) -> usize {
+        // Almost always a producer sends its messages one after the other, from the first.
+        let likely = self.messages.get(id.sequence as usize);
+        match likely {
+            Some(message) if message.id.sequence == id.sequence => id.sequence as usize,
+            _ => self.search(id),
+        }
+    }
+
+    #[cold]
+    fn search(&self, id: MessageId) -> usize {
+        self.messages
+            .binary_search_by_key(&id.sequence, |m| m.id.sequence)
+            .unwrap_or_else(|_| panic!("message {id:?} was never sent"))
+    }
+
+    /// A message is processed for the first time: whether that was so of a later one already.
+    fn is_behind(&mut self, id: MessageId) -> bool {
+        let mut newest = self.newest_processed.iter_mut();
+        match newest.find(|(partition, _)| *partition == id.partition) {
+            Some((_, newest)) => {
+                let behind = id.sequence < *newest;
+                *newest = id.sequence.max(*newest);
+                behind
+            }
+            None => {
+                self.newest_processed.push((id.partition, id.sequence));
+                false
+            }
+        }
+    }
+}
+
 /// All messages of a run.
 #[derive(Debug, Default)]
 pub struct History {
@@ -83,10 +134,8 @@ pub struct History {
     let_go: BTreeMap<(u32, u32), LetGo>,
     /// The applications look at no result of a send.
     results_ignored: bool,
-    /// By producer, then by sequence.
-    messages: Vec<Vec<Message>>,
-    /// Highest sequence processed for the first time, by producer and partition.
-    newest_processed: BTreeMap<(u32, i32), u32>,
+    /// By producer.
+    producers: Vec<Sent>,
     reordered: u64,
     unprocessed_acks: u64,
     unanswered: u64,
@@ -101,9 +150,18 @@ impl History {
     /// For that many producers.
     pub fn new(producers: u32) -> History {
         History {
-            messages: (0..producers).map(|_| Vec::new()).collect(),
+            producers: (0..producers).map(|_| Sent::default()).collect(),
             ..History::default()
         }
+    }
+
+    /// With room for so many messages of each producer, within reason.
+    pub fn with_room(mut self, messages_per_producer: u32) -> History {
+        for sent in &mut self.producers {
+            sent.messages
+                .reserve(messages_per_producer.min(ROOM_MAX) as usize);
+        }
+        self
     }
 
     /// Of applications that look at no result of a send.
@@ -120,26 +178,14 @@ impl History {
     }
 
     fn get_mut(&mut self, id: MessageId) -> &mut Message {
-        let index = self.index(id);
-        &mut self.messages[id.producer as usize][index]
+        let sent = &mut self.producers[id.producer as usize];
+        let index = sent.index(id);
+        &mut sent.messages[index]
     }
 
     fn get(&self, id: MessageId) -> &Message {
-        &self.messages[id.producer as usize][self.index(id)]
-    }
-
-    fn index(&self, id: MessageId) -> usize {
-        let sent = &self.messages[id.producer as usize];
-        // Almost always a producer sends its messages one after the other, from the first.
-        let likely = id.sequence as usize;
-        if sent
-            .get(likely)
-            .is_some_and(|m| m.id.sequence == id.sequence)
-        {
-            return likely;
-        }
-        sent.binary_search_by_key(&id.sequence, |m| m.id.sequence)
-            .unwrap_or_else(|_| panic!("message {id:?} was never sent"))
+        let sent = &self.producers[id.producer as usize];
+        &sent.messages[sent.index(id)]
     }
 
     /// A message that was sent.
@@ -157,7 +203,7 @@ impl History {
 
     /// Every message, by producer and sequence.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter().flatten()
+        self.producers.iter().flat_map(|sent| &sent.messages)
     }
 
     /// Whether every acknowledged message was processed, or is an acknowledged dead letter.
@@ -216,7 +262,7 @@ impl History {
     }
 
     fn sent(&mut self, at: Nanos, id: MessageId) {
-        let sent = &mut self.messages[id.producer as usize];
+        let sent = &mut self.producers[id.producer as usize].messages;
         assert!(
             sent.last().is_none_or(|m| m.id.sequence < id.sequence),
             "message {id:?} is sent out of order"
@@ -266,32 +312,20 @@ impl History {
     }
 
     fn processed(&mut self, id: MessageId) {
-        self.handled(id);
-        let message = self.get_mut(id);
+        let sent = &mut self.producers[id.producer as usize];
+        let index = sent.index(id);
+        let message = &mut sent.messages[index];
+        self.unprocessed_acks -= u64::from(message.waits_for_application());
         message.processed += 1;
-        if message.processed > 1 {
-            return;
-        }
-        let newest = self
-            .newest_processed
-            .entry((id.producer, id.partition))
-            .or_insert(id.sequence);
-        if id.sequence < *newest {
-            self.reordered += 1;
-        } else {
-            *newest = id.sequence;
+        if message.processed == 1 {
+            self.reordered += u64::from(sent.is_behind(id));
         }
     }
 
     fn dead_lettered(&mut self, id: MessageId) {
-        self.handled(id);
-        self.get_mut(id).dead_lettered = true;
-    }
-
-    /// It is about to be.
-    fn handled(&mut self, id: MessageId) {
-        let message = self.get(id);
-        let waits = matches!(message.outcome, SendOutcome::Acked { .. }) && !message.is_handled();
+        let message = self.get_mut(id);
+        let waits = message.waits_for_application();
+        message.dead_lettered = true;
         self.unprocessed_acks -= u64::from(waits);
     }
 
