@@ -17,6 +17,23 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+impl Event {
+    /// The fact, where it is one that replication brings with every record. Most events are: they mark
+    /// nothing, no fault waits for them and no application knows of them, so that only invariants look.
+    #[inline]
+    pub fn of_replication(&self) -> Option<&Fact> {
+        match &self.kind {
+            EventKind::Fact(
+                fact @ (Fact::HighWatermark { .. }
+                | Fact::Appended {
+                    as_leader: false, ..
+                }),
+            ) => Some(fact),
+            _ => None,
+        }
+    }
+}
+
 /// A fact, a fault, or what a client application did or was told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {

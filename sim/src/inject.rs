@@ -3,6 +3,7 @@
 //! - [`triggers`] events that faults wait for, and roles
 //! - [`act`] what each fault does; [`damage`] to what a disk has stored
 //! - [`exposure`] whether a record is where a fault can take it
+//! - [`in_hand`] what applications have been given
 //!
 //! Cuts of one link by several faults are counted, so that the end of one does not heal what another
 //! still holds. A fault whose role nobody has at the moment (a partition without leader), or whose
@@ -11,6 +12,7 @@
 mod act;
 mod damage;
 mod exposure;
+mod in_hand;
 mod triggers;
 
 use crate::cluster::{Cluster, TOPIC, machine_of};
@@ -22,7 +24,8 @@ use crate::world::{ApplicationId, World};
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
 use everyack_broker::time::{MICROS, MILLIS, Nanos};
-use std::collections::{BTreeMap, BTreeSet};
+use in_hand::InHand;
+use std::collections::BTreeMap;
 use triggers::origin_of;
 
 /// How long a fault waits before it looks again for somebody in its role.
@@ -75,11 +78,8 @@ pub struct Injector {
     cuts: BTreeMap<(NodeId, NodeId), u32>,
     struck: Vec<StruckFault>,
     leader_of_0: BrokerId,
-    /// Records delivered and not processed yet, by consumer.
-    in_hand: BTreeMap<NodeId, BTreeSet<(i32, Offset)>>,
+    in_hand: InHand,
     consumers_wanted: bool,
-    /// The last offset of each partition that an application was given.
-    delivered: BTreeMap<i32, Offset>,
     /// The fault that strikes has damaged a leader's batch that no application was given.
     hit_unread: bool,
     /// An operation of a disk failed.
@@ -100,9 +100,8 @@ impl Injector {
             cuts: BTreeMap::new(),
             struck: Vec::new(),
             leader_of_0: NO_BROKER,
-            in_hand: BTreeMap::new(),
+            in_hand: InHand::default(),
             consumers_wanted: false,
-            delivered: BTreeMap::new(),
             hit_unread: false,
             disk_failed: false,
         };
@@ -136,7 +135,7 @@ impl Injector {
 
     /// Records that some application holds unprocessed.
     pub fn is_anything_in_hand(&self) -> bool {
-        self.in_hand.values().any(|records| !records.is_empty())
+        self.in_hand.is_any()
     }
 
     /// What struck so far.
@@ -202,23 +201,20 @@ impl Injector {
         }
     }
 
-    /// Keeps the books of what applications hold, from the start of the run on.
+    /// Keeps the books of what applications hold, from the start of the run on; none of the events [of
+    /// replication](Event::of_replication) is booked.
+    #[inline]
     pub fn keep_books(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Client(ClientEvent::Delivered { message, offset }) => {
-                let records = self.in_hand.entry(event.node).or_default();
-                records.insert((message.partition, *offset));
-                let last = self.delivered.entry(message.partition).or_insert(-1);
-                *last = (*last).max(*offset);
+                self.in_hand
+                    .delivered(event.node, message.partition, *offset);
             }
             EventKind::Client(ClientEvent::Processed { message, offset }) => {
-                if let Some(records) = self.in_hand.get_mut(&event.node) {
-                    records.remove(&(message.partition, *offset));
-                }
+                self.in_hand
+                    .processed(event.node, message.partition, *offset);
             }
-            EventKind::Fault(FaultEvent::Killed) => {
-                self.in_hand.remove(&event.node);
-            }
+            EventKind::Fault(FaultEvent::Killed) => self.in_hand.killed(event.node),
             EventKind::Fact(Fact::PartitionChanged {
                 partition, leader, ..
             }) if *partition == partition_0() => self.leader_of_0 = *leader,
@@ -247,7 +243,8 @@ impl Injector {
         }
     }
 
-    /// Counts an event for the faults that wait for its kind.
+    /// Counts an event for the faults that wait for its kind; none waits for one [of
+    /// replication](Event::of_replication).
     #[inline]
     pub fn see(&mut self, event: &Event, cluster: &Cluster, world: &World<Node>) {
         if let EventKind::Fault(FaultEvent::DiskFailed { .. }) = &event.kind {

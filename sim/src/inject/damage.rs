@@ -68,11 +68,7 @@ impl Injector {
             done |= !hit.is_empty();
             for batch in hit {
                 let leads = cluster.leader(&world.kernel(), partition) == target.broker();
-                let unread = self
-                    .delivered
-                    .get(&partition)
-                    .is_none_or(|d| *d < batch.last);
-                self.hit_unread |= leads && unread;
+                self.hit_unread |= leads && !self.in_hand.has_reached(partition, batch.last);
                 let damaged = FaultEvent::StoredDamaged {
                     partition,
                     first: batch.first,

@@ -46,7 +46,7 @@ impl Injector {
                 })
             }),
             What::Crash if targets[0].broker().is_none() => targets.iter().any(|t| {
-                let in_hand = self.in_hand.get(t).is_some_and(|r| !r.is_empty());
+                let in_hand = self.in_hand.is_any_at(*t);
                 unanswered(*t) || in_hand || cluster.is_commit_behind(&kernel, *t)
             }),
             What::PowerLoss { .. } => {

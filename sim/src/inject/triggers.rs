@@ -91,11 +91,8 @@ impl Injector {
                 Trigger::CommittedUnprocessed,
             ) if partition.topic == TOPIC => {
                 let reader = cluster.reader_of(partition.partition);
-                self.in_hand.get(&reader).is_some_and(|records| {
-                    records
-                        .iter()
-                        .any(|(p, at)| *p == partition.partition && at < offset)
-                })
+                self.in_hand
+                    .is_any_below(reader, partition.partition, *offset)
             }
             _ => false,
         }
