@@ -29,6 +29,7 @@
 //! 7. a hidden record: P08 when it was appended while the high watermark stood still to the end.
 
 mod consumer;
+mod index;
 mod removed;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
 use everyack_broker::time::{Nanos, SECONDS};
 use everyack_broker::wire::ErrorCode;
+use index::{Index, OfPartition, facts};
 
 /// How far apart a refusal, or the end of a connection, and an acks=0 send may lie to belong together:
 /// generous beside any latency, small beside the time between faults.
@@ -50,6 +52,7 @@ const TOGETHER: Nanos = SECONDS;
 /// The events of a run, and what is needed to read them.
 pub struct Attribution<'a> {
     events: &'a [Event],
+    index: Index<'a>,
     topic: TopicId,
     replicas: &'a [Vec<BrokerId>],
     /// Consumer nodes by the partitions assigned to them.
@@ -66,6 +69,7 @@ impl<'a> Attribution<'a> {
     ) -> Self {
         Attribution {
             events,
+            index: Index::of(events, topic, replicas.len()),
             topic,
             replicas,
             reader_of,
@@ -85,18 +89,16 @@ impl<'a> Attribution<'a> {
         }
     }
 
-    fn facts(&self) -> impl Iterator<Item = (Nanos, NodeId, &'a Fact)> {
-        self.events.iter().filter_map(|e| match &e.kind {
-            EventKind::Fact(fact) => Some((e.at, e.node, fact)),
+    fn faults(&self) -> impl Iterator<Item = (Nanos, NodeId, &'a FaultEvent)> {
+        self.index.faults.iter().filter_map(|e| match &e.kind {
+            EventKind::Fault(fault) => Some((e.at, e.node, fault)),
             _ => None,
         })
     }
 
-    fn faults(&self) -> impl Iterator<Item = (Nanos, NodeId, &'a FaultEvent)> {
-        self.events.iter().filter_map(|e| match &e.kind {
-            EventKind::Fault(fault) => Some((e.at, e.node, fault)),
-            _ => None,
-        })
+    /// The events that concern a partition of the topic; none where it is not known which it is.
+    fn of(&self, id: TopicPartition) -> &OfPartition<'a> {
+        self.index.of_partition(id.partition)
     }
 
     fn id(&self, message: &Message) -> TopicPartition {
@@ -152,11 +154,9 @@ impl<'a> Attribution<'a> {
             _ => None,
         });
         let has_led = |node: NodeId, led: i32| {
-            self.facts().any(|(_, n, fact)| {
-                n == node
-                    && matches!(fact, Fact::BecameLeader { partition, .. }
-                        if partition.topic == self.topic && partition.partition == led)
-            })
+            let leaders = &self.index.of_partition(led).leaders;
+            facts(leaders)
+                .any(|(_, n, fact)| n == node && matches!(fact, Fact::BecameLeader { .. }))
         };
         ends.next() == Some(true)
             && self.faults().any(|(_, node, fault)| {
@@ -167,26 +167,25 @@ impl<'a> Attribution<'a> {
 
     /// The last leader of a partition and the first damaged offset of its log, if there is one.
     fn damaged_from(&self, id: TopicPartition) -> Option<(NodeId, Offset)> {
-        let leaders = self.facts().filter_map(|(_, node, fact)| match fact {
-            Fact::BecameLeader { partition, .. } if *partition == id => Some(node),
+        let leaders = facts(&self.of(id).leaders).filter_map(|(_, node, fact)| match fact {
+            Fact::BecameLeader { .. } => Some(node),
             _ => None,
         });
         let leader = leaders.last()?;
         // Where the earliest damage begins that was not cut off since.
         let mut damaged_from: Option<Offset> = None;
-        for event in self.events.iter().filter(|event| event.node == leader) {
+        let logs = self.of(id).logs.iter();
+        for event in logs.filter(|event| event.node == leader) {
             match &event.kind {
                 EventKind::Fault(FaultEvent::StoredDamaged {
                     partition, first, ..
                 }) if *partition == id.partition => {
                     damaged_from = Some(damaged_from.map_or(*first, |from| (*first).min(from)));
                 }
-                EventKind::Fact(Fact::Truncated { partition, to, .. }) if *partition == id => {
+                EventKind::Fact(Fact::Truncated { to, .. }) => {
                     damaged_from = damaged_from.filter(|from| from < to);
                 }
-                EventKind::Fact(Fact::LogRecovered {
-                    partition, log_end, ..
-                }) if *partition == id.partition && self.is_of_topic(event) => {
+                EventKind::Fact(Fact::LogRecovered { log_end, .. }) => {
                     damaged_from = damaged_from.filter(|from| from < log_end);
                 }
                 _ => {}
@@ -198,13 +197,10 @@ impl<'a> Attribution<'a> {
     fn explain_never_appended(&self, message: &Message, acked_at: Nanos) -> Option<Mechanism> {
         let id = self.id(message);
         if let Some((arrived_at, node)) = message.arrived {
-            let refusal = self.facts().find_map(|(at, n, fact)| match fact {
-                Fact::ProduceAnswered {
-                    partition,
-                    acks: 0,
-                    error,
-                    ..
-                } if *partition == id && n == node && at >= arrived_at && !error.is_none() => {
+            let refusal = facts(&self.of(id).answers).find_map(|(at, n, fact)| match fact {
+                Fact::ProduceAnswered { acks: 0, error, .. }
+                    if n == node && at >= arrived_at && !error.is_none() =>
+                {
                     Some((at, *error))
                 }
                 _ => None,
@@ -219,25 +215,23 @@ impl<'a> Attribution<'a> {
                 Some(_) => Some(Mechanism::P02),
                 None if died_at.is_some() => Some(Mechanism::P19),
                 // It arrived, and its connection ended before its turn came.
-                None => Some(self.dropped_with_connection(id, acked_at)),
+                None => Some(self.dropped_with_connection(acked_at)),
             };
         }
         // An acknowledgement with no request behind it exists under acks=0 only: where an offset was
         // told, somebody claims to have appended it.
         match message.outcome {
-            SendOutcome::Acked { offset: -1, .. } => {
-                Some(self.dropped_with_connection(id, acked_at))
-            }
+            SendOutcome::Acked { offset: -1, .. } => Some(self.dropped_with_connection(acked_at)),
             _ => None,
         }
     }
 
     /// P02 when the connection was closed by the broker's refusal of an earlier request, else P01.
-    fn dropped_with_connection(&self, id: TopicPartition, acked_at: Nanos) -> Mechanism {
+    fn dropped_with_connection(&self, acked_at: Nanos) -> Mechanism {
         let near = |at: Nanos| at.abs_diff(acked_at) <= TOGETHER;
-        let refused = self.facts().any(|(at, _, fact)| {
-            matches!(fact, Fact::ProduceAnswered { partition, acks: 0, error, .. }
-                if partition.topic == id.topic && !error.is_none())
+        let mut answers = self.index.partitions.iter().flat_map(|p| facts(&p.answers));
+        let refused = answers.any(|(at, _, fact)| {
+            matches!(fact, Fact::ProduceAnswered { acks: 0, error, .. } if !error.is_none())
                 && near(at)
         });
         let struck = self.faults().any(|(at, _, fault)| {

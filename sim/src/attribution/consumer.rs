@@ -1,6 +1,7 @@
 //! Records that can be read, and are not.
 
 use super::Attribution;
+use super::index::facts;
 use crate::event::{ClientEvent, EventKind, FaultEvent};
 use crate::history::Message;
 use crate::mechanism::Mechanism;
@@ -12,43 +13,39 @@ impl Attribution<'_> {
     pub(super) fn explain_skipped(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
         let id = self.id(message);
         let reader = (self.reader_of)(id.partition);
-        if let Some(mechanism) = self.explain_left_loop(message, offset, id, reader) {
-            return Some(mechanism);
-        }
-        if let Some(mechanism) = self.explain_exception(message, offset, id, reader) {
-            return Some(mechanism);
+        if self.index.handler_threw {
+            let left = self.explain_left_loop(message, offset, id, reader);
+            let exception = || self.explain_exception(message, offset, id, reader);
+            if let Some(mechanism) = left.or_else(exception) {
+                return Some(mechanism);
+            }
         }
         if self.was_committed_before_processing(message, id, reader) {
             return Some(Mechanism::C04);
         }
         let mut committed_before = false;
         let mut cut_below_position = false;
-        for (_, node, fact) in self.facts() {
+        for (_, node, fact) in facts(&self.of(id).reading) {
             match fact {
-                Fact::OffsetCommitted { partition, .. } if *partition == id => {
-                    committed_before = true;
+                Fact::OffsetCommitted { .. } => committed_before = true,
+                Fact::PositionReset { to, why, from, .. } if node == reader && *to > offset => {
+                    match why {
+                        PositionResetReason::NoOffset if committed_before => {
+                            return Some(Mechanism::C18);
+                        }
+                        PositionResetReason::NoOffset => return Some(Mechanism::C12),
+                        PositionResetReason::OutOfRange if *from > *to || cut_below_position => {
+                            return Some(Mechanism::C14);
+                        }
+                        PositionResetReason::OutOfRange
+                        | PositionResetReason::Committed
+                        | PositionResetReason::Truncation
+                        | PositionResetReason::Seek => {}
+                    }
                 }
-                Fact::PositionReset {
-                    partition,
-                    to,
-                    why,
-                    from,
-                } if *partition == id && node == reader && *to > offset => match why {
-                    PositionResetReason::NoOffset if committed_before => {
-                        return Some(Mechanism::C18);
-                    }
-                    PositionResetReason::NoOffset => return Some(Mechanism::C12),
-                    PositionResetReason::OutOfRange if *from > *to || cut_below_position => {
-                        return Some(Mechanism::C14);
-                    }
-                    PositionResetReason::OutOfRange
-                    | PositionResetReason::Committed
-                    | PositionResetReason::Truncation
-                    | PositionResetReason::Seek => {}
-                },
-                Fact::BecameLeader {
-                    partition, log_end, ..
-                } if *partition == id && *log_end <= offset => cut_below_position = true,
+                Fact::BecameLeader { log_end, .. } if *log_end <= offset => {
+                    cut_below_position = true;
+                }
                 _ => {}
             }
         }
@@ -154,16 +151,15 @@ impl Attribution<'_> {
         reader: NodeId,
     ) -> bool {
         message.delivered.iter().any(|&(delivered_at, offset)| {
-            let next_start = self.facts().find_map(|(at, node, fact)| {
-                let starts = matches!(fact, Fact::PositionReset { partition, why, .. }
-                    if *partition == id
-                        && matches!(why, PositionResetReason::Committed | PositionResetReason::NoOffset));
+            let reading = &self.of(id).reading;
+            let next_start = facts(reading).find_map(|(at, node, fact)| {
+                let starts = matches!(fact, Fact::PositionReset { why, .. }
+                    if matches!(why, PositionResetReason::Committed | PositionResetReason::NoOffset));
                 (starts && node == reader && at > delivered_at).then_some(at)
             });
             let until = next_start.unwrap_or(Nanos::MAX);
-            self.facts().any(|(at, _, fact)| {
-                matches!(fact, Fact::OffsetCommitted { partition, offset: next, .. }
-                    if *partition == id && *next > offset)
+            facts(reading).any(|(at, _, fact)| {
+                matches!(fact, Fact::OffsetCommitted { offset: next, .. } if *next > offset)
                     && (delivered_at..until).contains(&at)
             })
         })
@@ -171,10 +167,9 @@ impl Attribution<'_> {
 
     pub(super) fn explain_hidden(&self, message: &Message, offset: Offset) -> Option<Mechanism> {
         let id = self.id(message);
-        let passed = self.facts().any(|(_, _, fact)| {
-            matches!(fact, Fact::HighWatermark { partition, offset: hw, as_leader: true }
-                if *partition == id && *hw > offset)
-        });
+        let passed = facts(&self.of(id).high_watermarks).any(
+            |(_, _, fact)| matches!(fact, Fact::HighWatermark { offset: hw, .. } if *hw > offset),
+        );
         (!passed).then_some(Mechanism::P08)
     }
 }

@@ -1,7 +1,8 @@
 //! Records that were in the log of a leader, and are gone.
 
+use super::index::{facts, until};
 use super::{Attribution, TOGETHER};
-use crate::event::{Event, EventKind, FaultEvent};
+use crate::event::{EventKind, FaultEvent};
 use crate::fault::DiskOperation;
 use crate::history::{AppendedAt, Message, SendOutcome};
 use crate::mechanism::Mechanism;
@@ -48,12 +49,12 @@ impl<'a> Attribution<'a> {
             node: append.node,
             epoch: append.leader_epoch,
         }];
-        let passed = self.facts().find_map(|(at, node, fact)| match fact {
+        let passed = facts(&self.of(id).leaders).find_map(|(at, node, fact)| match fact {
             Fact::BecameLeader {
-                partition,
                 leader_epoch,
                 log_end,
-            } if *partition == id && *leader_epoch > append.leader_epoch => {
+                ..
+            } if *leader_epoch > append.leader_epoch => {
                 if *log_end <= append.offset || !self.holds(id, node, append, at) {
                     return Some((at, node, *leader_epoch));
                 }
@@ -105,23 +106,21 @@ impl<'a> Attribution<'a> {
         id: TopicPartition,
         node: NodeId,
         append: AppendedAt,
-        until: Nanos,
+        at: Nanos,
     ) -> Option<Gone> {
         let (mut has, mut dropped) = (false, false);
         let mut damaged_from = Offset::MAX;
         let (mut lies, mut told_durable) = (false, false);
         let mut gone = None;
-        let events = self.events.iter().take_while(|e| e.at <= until);
+        let events = until(&self.of(id).logs, at).iter();
         for event in events.filter(|e| e.node == node) {
             match &event.kind {
                 EventKind::Fact(Fact::Appended {
-                    partition,
                     base_offset,
                     last_offset,
                     leader_epoch,
                     ..
-                }) if *partition == id
-                    && (*base_offset..=*last_offset).contains(&append.offset)
+                }) if (*base_offset..=*last_offset).contains(&append.offset)
                     && *leader_epoch >= append.leader_epoch =>
                 {
                     (has, dropped, gone) = (true, false, None);
@@ -129,7 +128,7 @@ impl<'a> Attribution<'a> {
                 }
                 EventKind::Fault(FaultEvent::DiskLies) => lies = true,
                 EventKind::Fault(FaultEvent::DiskHealed) => lies = false,
-                EventKind::Fact(Fact::Flushed { partition, offset }) if *partition == id => {
+                EventKind::Fact(Fact::Flushed { offset, .. }) => {
                     told_durable |= lies && has && *offset > append.offset;
                 }
                 EventKind::Fault(FaultEvent::StoredDamaged {
@@ -146,9 +145,7 @@ impl<'a> Attribution<'a> {
                     operation: DiskOperation::Sync,
                     ..
                 }) => dropped = has,
-                EventKind::Fact(Fact::LogRecovered {
-                    partition, log_end, ..
-                }) if *partition == id.partition && self.is_of_topic(event) => {
+                EventKind::Fact(Fact::LogRecovered { log_end, .. }) => {
                     if *log_end > append.offset {
                         (dropped, gone) = (false, None);
                     } else if dropped && gone.is_none() {
@@ -160,9 +157,7 @@ impl<'a> Attribution<'a> {
                         damaged_from = Offset::MAX;
                     }
                 }
-                EventKind::Fact(Fact::Truncated { partition, to, .. })
-                    if *partition == id && *to <= append.offset =>
-                {
+                EventKind::Fact(Fact::Truncated { to, .. }) if *to <= append.offset => {
                     (has, dropped, gone) = (false, false, None);
                     told_durable = false;
                     if *to <= damaged_from {
@@ -173,12 +168,6 @@ impl<'a> Attribution<'a> {
             }
         }
         gone
-    }
-
-    /// `LogRecovered` carries a name, not an id; internal topics begin with two underscores.
-    pub(super) fn is_of_topic(&self, event: &Event) -> bool {
-        matches!(&event.kind, EventKind::Fact(Fact::LogRecovered { topic, .. })
-            if !topic.starts_with("__"))
     }
 
     fn which_power_loss(
@@ -215,9 +204,9 @@ impl<'a> Attribution<'a> {
         let SendOutcome::Acked { at: acked_at, .. } = message.outcome else {
             return false;
         };
-        let changes = self.facts().take_while(|(at, ..)| *at <= acked_at);
+        let changes = facts(until(&self.of(id).leaders, acked_at));
         let isr = changes.filter_map(|(_, _, fact)| match fact {
-            Fact::PartitionChanged { partition, isr, .. } if *partition == id => Some(isr),
+            Fact::PartitionChanged { isr, .. } => Some(isr),
             _ => None,
         });
         isr.last()
@@ -246,16 +235,12 @@ impl<'a> Attribution<'a> {
             let Some((lost_at, ..)) = losses.next() else {
                 return true;
             };
-            self.events
-                .iter()
-                .filter(|e| e.node == node && e.at > lost_at && self.is_of_topic(e))
-                .find_map(|e| match &e.kind {
-                    EventKind::Fact(Fact::LogRecovered {
-                        partition, log_end, ..
-                    }) if *partition == id.partition => Some(*log_end > append.offset),
-                    _ => None,
-                })
-                .unwrap_or(false)
+            let later = facts(&self.of(id).logs).filter(|(at, n, _)| *n == node && *at > lost_at);
+            let mut recovered = later.filter_map(|(_, _, fact)| match fact {
+                Fact::LogRecovered { log_end, .. } => Some(*log_end > append.offset),
+                _ => None,
+            });
+            recovered.next().unwrap_or(false)
         })
     }
 
@@ -284,42 +269,27 @@ impl<'a> Attribution<'a> {
         append: AppendedAt,
         at: Nanos,
     ) -> bool {
-        let mut holds = false;
-        for event in self.events.iter().take_while(|e| e.at <= at) {
-            if event.node != node {
-                continue;
-            }
+        // The last event that says anything about it decides.
+        let events = until(&self.of(id).logs, at).iter().rev();
+        let mut told = events.filter(|e| e.node == node).filter_map(|event| {
             match &event.kind {
+                // Of an earlier epoch it is another record at this offset.
                 EventKind::Fact(Fact::Appended {
-                    partition,
                     base_offset,
                     last_offset,
                     leader_epoch,
                     ..
-                }) if *partition == id
-                    && (*base_offset..=*last_offset).contains(&append.offset) =>
-                {
-                    // Of an earlier epoch it is another record at this offset.
-                    holds = *leader_epoch >= append.leader_epoch;
-                }
-                EventKind::Fact(Fact::Truncated { partition, to, .. })
-                    if *partition == id && *to <= append.offset =>
-                {
-                    holds = false;
-                }
-                EventKind::Fact(Fact::LogRecovered {
-                    partition, log_end, ..
-                }) if *partition == id.partition
-                    && *log_end <= append.offset
-                    && self.is_of_topic(event) =>
-                {
-                    holds = false;
-                }
-                EventKind::Fault(FaultEvent::DiskDestroyed) => holds = false,
-                _ => {}
+                }) => (*base_offset..=*last_offset)
+                    .contains(&append.offset)
+                    .then_some(*leader_epoch >= append.leader_epoch),
+                EventKind::Fact(
+                    Fact::Truncated { to: end, .. } | Fact::LogRecovered { log_end: end, .. },
+                ) => (*end <= append.offset).then_some(false),
+                EventKind::Fault(FaultEvent::DiskDestroyed) => Some(false),
+                _ => None,
             }
-        }
-        holds
+        });
+        told.next().unwrap_or(false)
     }
 
     /// Whether the high watermark of a leader that had the record passed it before the election.
@@ -328,14 +298,12 @@ impl<'a> Attribution<'a> {
         id: TopicPartition,
         append: AppendedAt,
         holders: &[Reign],
-        until: Nanos,
+        elected_at: Nanos,
     ) -> bool {
-        let facts = self.facts().take_while(|(at, _, _)| *at <= until);
-        facts
+        facts(until(&self.of(id).high_watermarks, elected_at))
             .filter(|(at, _, _)| *at >= append.at)
             .any(|(at, node, fact)| {
-                matches!(fact, Fact::HighWatermark { partition, offset, as_leader: true }
-                if *partition == id && *offset > append.offset)
+                matches!(fact, Fact::HighWatermark { offset, .. } if *offset > append.offset)
                     && holders.iter().any(|h| h.node == node && h.since <= at)
             })
     }
@@ -343,24 +311,21 @@ impl<'a> Attribution<'a> {
     /// Whether a leader that had the record answered acks=all for it: the one that appended it, or one
     /// that knew the retry for a duplicate.
     fn promised_by_all(&self, id: TopicPartition, append: AppendedAt, holders: &[Reign]) -> bool {
-        self.facts().any(|(at, node, fact)| {
-            matches!(fact, Fact::ProduceAnswered { partition, base_offset, last_offset, acks: -1, error }
-                if *partition == id
-                    && error.is_none()
-                    && (*base_offset..=*last_offset).contains(&append.offset))
+        facts(&self.of(id).answers).any(|(at, node, fact)| {
+            matches!(fact, Fact::ProduceAnswered { base_offset, last_offset, acks: -1, error, .. }
+                if error.is_none() && (*base_offset..=*last_offset).contains(&append.offset))
                 && holders.iter().any(|h| h.node == node && h.since <= at)
         })
     }
 
     /// When the controller elected the leader of an epoch, and whether uncleanly.
     fn election(&self, id: TopicPartition, epoch: LeaderEpoch) -> Option<(Nanos, bool)> {
-        self.facts().find_map(|(at, _, fact)| match fact {
+        facts(&self.of(id).leaders).find_map(|(at, _, fact)| match fact {
             Fact::PartitionChanged {
-                partition,
                 leader_epoch,
                 unclean,
                 ..
-            } if *partition == id && *leader_epoch == epoch => Some((at, *unclean)),
+            } if *leader_epoch == epoch => Some((at, *unclean)),
             _ => None,
         })
     }
@@ -368,14 +333,10 @@ impl<'a> Attribution<'a> {
     /// The controller's ISR right before the first change to an epoch.
     fn isr_before(&self, id: TopicPartition, epoch: LeaderEpoch) -> Option<&'a [BrokerId]> {
         let mut last = None;
-        for (_, _, fact) in self.facts() {
+        for (_, _, fact) in facts(&self.of(id).leaders) {
             if let Fact::PartitionChanged {
-                partition,
-                leader_epoch,
-                isr,
-                ..
+                leader_epoch, isr, ..
             } = fact
-                && *partition == id
             {
                 if *leader_epoch >= epoch {
                     break;
@@ -419,23 +380,17 @@ impl<'a> Attribution<'a> {
         new_epoch: LeaderEpoch,
     ) -> Mechanism {
         // The election that took the leadership away from the record's leader.
-        let taken_at = self
-            .facts()
+        let taken_at = facts(&self.of(id).leaders)
             .find_map(|(at, _, fact)| match fact {
-                Fact::PartitionChanged {
-                    partition,
-                    leader_epoch,
-                    ..
-                } if *partition == id
-                    && *leader_epoch > old_leader.epoch
-                    && *leader_epoch <= new_epoch =>
+                Fact::PartitionChanged { leader_epoch, .. }
+                    if *leader_epoch > old_leader.epoch && *leader_epoch <= new_epoch =>
                 {
                     Some(at)
                 }
                 _ => None,
             })
             .unwrap_or(old_leader.since);
-        let fenced = self.facts().any(|(at, _, fact)| {
+        let fenced = facts(&self.index.fenced).any(|(at, _, fact)| {
             matches!(fact, Fact::BrokerFenced { broker }
                 if NodeId::of_broker(*broker) == old_leader.node)
                 && at <= taken_at
