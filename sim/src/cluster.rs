@@ -4,7 +4,8 @@
 //! has its first replica on broker p mod n + 1 and the others behind it.
 
 use crate::application::{Parameters, registry};
-use crate::check::verdict::{FinalPartition, messages_in};
+use crate::check::messages::messages_in;
+use crate::check::verdict::FinalPartition;
 use crate::event::MessageId;
 use crate::kernel::disk::SimDisk;
 use crate::kernel::{Kernel, MachineId};
@@ -428,8 +429,8 @@ impl Cluster {
     ) -> BTreeSet<MessageId> {
         let dir = format!("{}-{partition}/", self.topic);
         let log = segments_on(kernel.disk(machine_of(node)), &dir);
-        let messages = messages_in(&log, partition).into_iter();
-        messages.map(|(id, _)| id).collect()
+        let messages = messages_in(&log, partition);
+        messages.map(|found| found.id).collect()
     }
 
     /// The segments of a partition that a broker has removed from its log and not deleted yet, one by one.
@@ -492,9 +493,9 @@ impl Cluster {
             return BTreeSet::new();
         };
         let disk = kernel.disk(machine_of(NodeId::of_broker(leader)));
-        let letters = messages_in(&segments_on(disk, &format!("{topic}-0/")), 0);
-        let names = letters.iter().map(|(id, _)| (id.producer, id.sequence));
-        names.collect()
+        let log = segments_on(disk, &format!("{topic}-0/"));
+        let letters = messages_in(&log, 0).map(|found| found.id);
+        letters.map(|id| (id.producer, id.sequence)).collect()
     }
 
     /// The partition of `__consumer_offsets` that holds the group's commits.

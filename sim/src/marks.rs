@@ -1,12 +1,13 @@
 //! Marks: named points worth reaching. A suite lists those that its runs must reach; one never
 //! reached is a failure of the suite, not silence.
 
+use crate::check::by_partition::ByPartition;
 use crate::cluster::TOPIC;
 use crate::event::{ClientEvent, Event, EventKind, FaultEvent};
 use everyack_broker::fact::{Fact, PositionResetReason};
 use everyack_broker::ids::*;
 use everyack_broker::wire::ErrorCode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A mark: its name, and what a run that reached it has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +57,27 @@ marks! {
     "position-truncated": "A consumer found that the log was cut below its position and went back (KIP-320).",
 }
 
+/// What is known of a partition.
+#[derive(Debug, Default)]
+struct Known {
+    /// The controller's leader epoch and the size of its ISR.
+    state: Option<(LeaderEpoch, usize)>,
+    /// The end of the last leader's log.
+    log_end: Option<Offset>,
+}
+
+impl Known {
+    /// Whether the controller has elected another leader than that of the epoch.
+    fn is_deposed(&self, leader_epoch: LeaderEpoch) -> bool {
+        self.state.is_some_and(|(epoch, _)| epoch > leader_epoch)
+    }
+}
+
 /// Collects the marks of one run.
 #[derive(Debug, Default)]
 pub struct Marks {
     reached: BTreeSet<&'static str>,
-    /// Controller's leader epoch and ISR by partition.
-    states: BTreeMap<TopicPartition, (LeaderEpoch, usize)>,
-    log_ends: BTreeMap<TopicPartition, Offset>,
+    partitions: ByPartition<Known>,
     loads: u32,
     producers_started: bool,
     /// Brokers that were stopped, and those whose disk was replaced, since their last start.
@@ -93,25 +108,8 @@ impl Marks {
         self.reached.iter().map(|m| (*m).to_string()).collect()
     }
 
-    /// Takes an event.
-    #[inline]
+    /// Takes an event; none of [those of replication](Event::of_replication) marks anything.
     pub fn see(&mut self, event: &Event) {
-        // Most are these, and no mark hangs on them.
-        if !matches!(
-            event.kind,
-            EventKind::Fact(
-                Fact::HighWatermark { .. }
-                    | Fact::Appended {
-                        as_leader: false,
-                        ..
-                    }
-            )
-        ) {
-            self.look_at(event);
-        }
-    }
-
-    fn look_at(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Fact(fact) => {
                 self.see_node(event.node, fact);
@@ -152,6 +150,7 @@ impl Marks {
         }
     }
 
+    #[cold]
     fn reach(&mut self, name: &'static str) {
         if self.producers_started {
             debug_assert!(ALL.iter().any(|m| m.name == name), "no mark {name}");
@@ -167,11 +166,10 @@ impl Marks {
                 leader_epoch,
                 as_leader: true,
                 ..
-            } if self.stopped.contains(&node) => {
-                let elected = self.states.get(partition).map(|s| s.0);
-                if elected.is_some_and(|epoch| epoch > *leader_epoch) {
-                    self.reach("append-after-a-pause");
-                }
+            } if self.stopped.contains(&node)
+                && self.partitions.of(*partition).is_deposed(*leader_epoch) =>
+            {
+                self.reach("append-after-a-pause");
             }
             Fact::BecameLeader { log_end: 0, .. } if self.emptied.contains(&node) => {
                 self.reach("empty-disk-led");
@@ -207,23 +205,19 @@ impl Marks {
                 as_leader: true,
                 ..
             } => {
-                self.log_ends.insert(*partition, last_offset + 1);
-                let controllers = self.states.get(partition).map(|s| s.0);
-                if controllers.is_some_and(|epoch| epoch > *leader_epoch) {
+                let known = self.partitions.of(*partition);
+                known.log_end = Some(last_offset + 1);
+                if known.is_deposed(*leader_epoch) {
                     self.reach("append-to-deposed-leader");
                 }
             }
             Fact::BecameLeader {
                 partition, log_end, ..
             } if partition.topic == TOPIC => {
-                if self
-                    .log_ends
-                    .get(partition)
-                    .is_some_and(|end| end > log_end)
-                {
+                let before = self.partitions.of(*partition).log_end.replace(*log_end);
+                if before.is_some_and(|end| end > *log_end) {
                     self.reach("failover-with-unreplicated-tail");
                 }
-                self.log_ends.insert(*partition, *log_end);
             }
             Fact::LogRecovered {
                 truncated_bytes, ..
@@ -248,6 +242,7 @@ impl Marks {
         }
     }
 
+    #[cold]
     fn see_partition(&mut self, fact: &Fact) {
         let Fact::PartitionChanged {
             partition,
@@ -259,7 +254,8 @@ impl Marks {
         else {
             return;
         };
-        let before = self.states.insert(*partition, (*leader_epoch, isr.len()));
+        let known = self.partitions.of(*partition);
+        let before = known.state.replace((*leader_epoch, isr.len()));
         if *unclean {
             self.reach("unclean-election");
         }

@@ -5,34 +5,31 @@
 //! must come out within a bound. It ends as soon as nothing can change any more: everything
 //! acknowledged was processed, or all is replicated, committed and read to the end. Then it is judged.
 
+mod observer;
+
 use crate::application::registry;
 use crate::attribution::Attribution;
-use crate::check::Invariants;
 use crate::check::order;
-use crate::check::verdict::{judge, keyed_messages_in, messages_in};
-use crate::cluster::{Cluster, TOPIC, topic_id};
-use crate::event::{ClientEvent, Event, EventKind, MessageId};
+use crate::check::verdict::{Broken, judge};
+use crate::cluster::{Cluster, TOPIC};
+use crate::event::Event;
 use crate::fault::{Family, Timeouts};
-use crate::history::{AppendedAt, History, LetGo};
+use crate::history::History;
 use crate::host::host;
 use crate::inject::{Injector, start_broker};
 use crate::kernel::{Kernel, Next};
-use crate::marks::Marks;
 use crate::node::Node;
 use crate::parts::{Part, enter};
 use crate::result::*;
 use crate::spec::{Record, RunSpec, WireMode};
 use crate::story;
 use crate::world::World;
-use bytes::Bytes;
 use everyack_broker::config::{Acks, ProducerConfig};
-use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use everyack_broker::log::{LogStartReason, PartitionLog};
 use everyack_broker::time::{MICROS, MILLIS, Nanos, SECONDS};
 use everyack_broker::wire::{Frame, Request};
+use observer::Observer;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How often the phases are looked at.
 const TICK: Nanos = 50 * MILLIS;
@@ -111,12 +108,9 @@ struct Run<'a> {
     world: World<Node>,
     cluster: Cluster,
     injector: Injector,
-    history: History,
-    invariants: Invariants,
+    observer: Observer,
     /// The producers promise to keep the order.
     in_order: bool,
-    marks: Marks,
-    anomalies: Vec<Anomaly>,
     events: Vec<Event>,
     /// How many of the events were looked at.
     observed: usize,
@@ -126,13 +120,7 @@ struct Run<'a> {
     family: Family,
     timeouts: Timeouts,
     acks_0: bool,
-    positions_fixed: Vec<NodeId>,
-    /// Files of the topic's segments, by partition and base offset, on whichever broker.
-    segment_paths: BTreeMap<(i32, Offset), String>,
-    finished_producers: u32,
     quiet_ticks: u32,
-    /// When a message was last processed that had not been before.
-    last_progress: Nanos,
     /// The order in which the producers start, by their index.
     producers_in_order: Vec<usize>,
 }
@@ -165,18 +153,17 @@ impl<'a> Run<'a> {
         let acks_0 = producer.acks == Acks::None;
         let application = registry::producer(&spec.applications.producer);
         let results_ignored = application.is_some_and(|entry| entry.ignores_results);
+        let history = History::new(spec.applications.producers)
+            .with_room(spec.workload.messages_per_producer)
+            .with_results_ignored(results_ignored);
         let in_order = producer.max_in_flight_requests_per_connection == 1 && !acks_0;
         Run {
             spec,
             world,
             cluster,
             injector: Injector::new(spec.plan.clone()),
-            history: History::new(spec.applications.producers)
-                .with_results_ignored(results_ignored),
-            invariants: Invariants::default(),
+            observer: Observer::new(history),
             in_order,
-            marks: Marks::default(),
-            anomalies: Vec::new(),
             events: room,
             observed: 0,
             sent: Vec::new(),
@@ -184,11 +171,7 @@ impl<'a> Run<'a> {
             family,
             timeouts,
             acks_0,
-            positions_fixed: Vec::new(),
-            segment_paths: BTreeMap::new(),
-            finished_producers: 0,
             quiet_ticks: 0,
-            last_progress: 0,
             producers_in_order,
         }
     }
@@ -214,7 +197,7 @@ impl<'a> Run<'a> {
                     self.world.kernel().control(at, TICK_TOKEN);
                 }
                 Next::Control(token) if Injector::owns(token) => {
-                    let on_the_way = self.acks_0 && self.history.unappended() > 0;
+                    let on_the_way = self.acks_0 && self.observer.history.unappended() > 0;
                     self.injector
                         .control(token, on_the_way, &self.cluster, &self.world)
                         .await;
@@ -222,7 +205,9 @@ impl<'a> Run<'a> {
                 Next::Control(token) => panic!("a control event of nobody: {token:#x}"),
                 Next::Stepped(_) | Next::Quiet => {}
             }
-            self.note_halts();
+            if !self.world.kernel().halted.is_empty() {
+                self.note_halts();
+            }
             self.observe();
             if self.injector.take_consumers_wanted() {
                 self.start_consumers().await;
@@ -232,10 +217,8 @@ impl<'a> Run<'a> {
     }
 
     /// Processes that ended by themselves; what clients do is their applications' business.
+    #[cold]
     fn note_halts(&mut self) {
-        if self.world.kernel().halted.is_empty() {
-            return;
-        }
         let halted = std::mem::take(&mut self.world.kernel().halted);
         for node in halted.into_iter().filter(|n| n.broker().is_some()) {
             self.injector.halted(node, &self.world);
@@ -244,153 +227,35 @@ impl<'a> Run<'a> {
 
     // ---- observing --------------------------------------------------------------------------
 
-    /// Takes what the last event caused: history, marks, invariants, triggers.
+    /// Takes what the last event caused, if anything: history, marks, invariants, triggers.
+    #[inline]
     fn observe(&mut self) {
-        let under_load = matches!(self.phase, Phase::Faults { .. });
         self.world.take_events(&mut self.events, &mut self.sent);
+        if self.observed < self.events.len() || !self.sent.is_empty() {
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let under_load = matches!(self.phase, Phase::Faults { .. });
         for (_, to) in self.sent.drain(..) {
             if under_load {
                 self.injector.produce_sent(to, &self.world);
             }
         }
-        if self.observed == self.events.len() {
-            return;
-        }
         let _part = enter(Part::Checkers);
-        let events = std::mem::take(&mut self.events);
-        for event in &events[self.observed..] {
-            self.marks.see(event);
-            match &event.kind {
-                EventKind::Fact(fact) => self.see_fact(event, fact),
-                EventKind::Client(client) => self.see_client(event, client),
-                EventKind::Fault(_) => {}
+        for event in &self.events[self.observed..] {
+            if let Some(fact) = event.of_replication() {
+                self.observer.see_replication(event.node, fact);
+                continue;
             }
+            self.observer.see(event, &self.cluster, &self.world);
             if under_load {
                 self.injector.see(event, &self.cluster, &self.world);
             }
             self.injector.keep_books(event);
         }
-        self.observed = events.len();
-        self.events = events;
-    }
-
-    fn see_fact(&mut self, event: &Event, fact: &Fact) {
-        let (invariants, anomalies) = (&mut self.invariants, &mut self.anomalies);
-        invariants.check(event.node, fact, topic_id, anomalies);
-        match fact {
-            Fact::Appended {
-                partition,
-                base_offset,
-                leader_epoch,
-                as_leader: true,
-                ..
-            } if partition.topic == TOPIC => {
-                for (id, offset) in self.messages_at(event.node, *partition, *base_offset) {
-                    let append = AppendedAt {
-                        at: event.at,
-                        node: event.node,
-                        leader_epoch: *leader_epoch,
-                        offset,
-                    };
-                    self.history.appended(id, append);
-                }
-            }
-            Fact::ProduceArrived {
-                partition,
-                acks: 0,
-                records,
-            } if partition.topic == TOPIC => {
-                for (id, _) in messages_in(records, partition.partition) {
-                    self.history.arrived(id, event.at, event.node);
-                }
-            }
-            Fact::LogStartMoved {
-                partition,
-                offset,
-                reason: LogStartReason::SegmentDeletion,
-            } if partition.topic == TOPIC => {
-                self.see_what_was_let_go(event.node, partition.partition, *offset, false);
-            }
-            Fact::LogCleaned { partition, up_to } if partition.topic == TOPIC => {
-                self.see_what_was_let_go(event.node, partition.partition, *up_to, true);
-            }
-            _ => {}
-        }
-    }
-
-    /// Retention or the cleaner has removed segments below that offset; their files are still there.
-    #[cold]
-    fn see_what_was_let_go(&mut self, node: NodeId, partition: i32, below: Offset, cleaned: bool) {
-        let kernel = self.world.kernel();
-        let left = match cleaned {
-            true => self.cluster.messages_on(&kernel, node, partition),
-            false => BTreeSet::new(),
-        };
-        for segment in self.cluster.removed_segments(&kernel, node, partition) {
-            for (id, offset, key) in keyed_messages_in(&segment, partition) {
-                if offset < below && !left.contains(&id) {
-                    let replaced = key.filter(|_| cleaned);
-                    self.history.let_go(id, LetGo { offset, replaced });
-                }
-            }
-        }
-    }
-
-    /// The messages of the batch that a leader has just appended, from its log; none where the same step
-    /// has cut it off again.
-    fn messages_at(
-        &mut self,
-        node: NodeId,
-        partition: TopicPartition,
-        base_offset: Offset,
-    ) -> Vec<(MessageId, Offset)> {
-        let kernel = self.world.kernel();
-        let broker = node.broker().expect("only brokers append");
-        let replica = self.cluster.replica(&kernel, broker, partition.partition);
-        let batch = replica.and_then(|r| r.log.batches_metadata_from(base_offset).first().copied());
-        let Some(batch) = batch.filter(|b| b.base_offset == base_offset) else {
-            return Vec::new();
-        };
-        let log = &replica.expect("it has the batch").log;
-        let segment = (partition.partition, log.segment_that_holds(&batch));
-        let path = self.segment_paths.entry(segment).or_insert_with(|| {
-            let dir = format!("{}-{}", self.cluster.topic, segment.0);
-            PartitionLog::file_name(&dir, segment.1)
-        });
-        let disk = kernel.disk(crate::cluster::machine_of(node));
-        let content = disk.content(path).expect("the log's file");
-        let from = batch.position as usize;
-        // A broker that takes no notice of a failed sync goes on behind what its disk has dropped.
-        let Some(bytes) = content.get(from..from + batch.size as usize) else {
-            return Vec::new();
-        };
-        messages_in(&Bytes::copy_from_slice(bytes), partition.partition)
-    }
-
-    fn see_client(&mut self, event: &Event, client: &ClientEvent) {
-        self.history.record(event.at, client);
-        match client {
-            ClientEvent::PositionsFixed if !self.positions_fixed.contains(&event.node) => {
-                self.positions_fixed.push(event.node);
-            }
-            ClientEvent::ProducerFinished => self.finished_producers += 1,
-            ClientEvent::Delivered { message, offset } => {
-                let partition = TopicPartition::new(TOPIC, message.partition);
-                let (invariants, anomalies) = (&self.invariants, &mut self.anomalies);
-                invariants.delivered(event.node, partition, *offset, anomalies);
-            }
-            ClientEvent::SendFailed(..) if self.history.are_results_ignored() => {
-                self.marks.failed_unseen();
-            }
-            ClientEvent::DeadLettered(_) => self.last_progress = event.at,
-            ClientEvent::Processed { message, .. } => {
-                match self.history.times_processed(*message) {
-                    0 | 1 => self.last_progress = event.at,
-                    _ => self.marks.processed_again(),
-                }
-            }
-            _ => {}
-        }
+        self.observed = self.events.len();
     }
 
     // ---- phases -----------------------------------------------------------------------------
@@ -430,7 +295,7 @@ impl<'a> Run<'a> {
                         "the consumers got no positions".into(),
                     ));
                 }
-                if self.positions_fixed.len() == self.cluster.consumers.len() {
+                if self.observer.positions_fixed.len() == self.cluster.consumers.len() {
                     self.start_producers().await;
                 }
             }
@@ -449,7 +314,7 @@ impl<'a> Run<'a> {
                 let processing_ms = self.spec.workload.processing_ms(producers);
                 let bound = self.timeouts.liveness_ms(processing_ms);
                 // A consumer that is slow is not one that stands still.
-                let idle = now - since.max(self.last_progress);
+                let idle = now - since.max(self.observer.last_progress);
                 let late = idle >= bound.saturating_mul(MILLIS);
                 if late || self.nothing_can_change() {
                     return Some(Outcome::Finished);
@@ -471,7 +336,7 @@ impl<'a> Run<'a> {
     async fn start_producers(&mut self) {
         let now = self.world.now();
         self.phase = Phase::Faults { since: now };
-        self.marks.begin();
+        self.observer.marks.begin();
         self.injector.begin(&self.world);
         for index in std::mem::take(&mut self.producers_in_order) {
             let application = self.cluster.producers[index];
@@ -480,7 +345,7 @@ impl<'a> Run<'a> {
     }
 
     fn producers_are_done(&self) -> bool {
-        self.finished_producers as usize >= self.cluster.producers.len()
+        self.observer.finished_producers >= self.cluster.producers.len()
     }
 
     async fn heal(&mut self) {
@@ -494,7 +359,7 @@ impl<'a> Run<'a> {
         if !self.producers_are_done() {
             return false;
         }
-        if self.history.all_acked_are_processed() {
+        if self.observer.history.all_acked_are_processed() {
             return true;
         }
         let kernel = self.world.kernel();
@@ -515,38 +380,29 @@ impl<'a> Run<'a> {
         let kernel = self.world.kernel();
         let disks = || self.cluster.final_partitions(&kernel);
         let dead_letters = || self.cluster.kept_dead_letters(&kernel);
-        let (messages, broken) = judge(&self.history, disks, dead_letters);
+        let (messages, broken) = judge(&self.observer.history, disks, dead_letters);
         if self.in_order {
-            self.anomalies.extend(order::check(&self.history, &disks()));
+            self.observer
+                .anomalies
+                .extend(order::check(&self.observer.history, &disks()));
         }
-        let reader_of = |partition: i32| self.cluster.reader_of(partition);
-        let attribution =
-            Attribution::new(&self.events, TOPIC, &self.cluster.assignment, &reader_of);
-        let losses = broken.iter().map(|broken| Loss {
-            producer: broken.id.producer,
-            sequence: broken.id.sequence,
-            partition: broken.id.partition,
-            offset: broken.told,
-            verdict: broken.verdict,
-            mechanism: attribution.explain(self.history.message(broken.id), broken),
-        });
-        let losses: Vec<Loss> = losses.collect();
+        let losses = self.explain(&broken);
         let struck = self.injector.struck().to_vec();
         let no_fault = self.family == Family::None;
         let stats = kernel.stats();
-        let mut ack_us = self.history.ack_us().to_vec();
+        let mut ack_us = self.observer.history.ack_us().to_vec();
         ack_us.sort_unstable();
         let result = RunResult {
             outcome,
             messages,
-            anomalies: std::mem::take(&mut self.anomalies),
+            anomalies: std::mem::take(&mut self.observer.anomalies),
             fired: no_fault || self.injector.has_fired(self.family),
             // What was lost had been where the fault could take it.
             exposed: no_fault || !losses.is_empty() || self.injector.was_exposed(self.family),
             losses,
             faults: struck,
-            marks: self.marks.names(),
-            unavailable_ms: self.history.longest_gap() / MILLIS,
+            marks: self.observer.marks.names(),
+            unavailable_ms: self.observer.history.longest_gap() / MILLIS,
             ack_us,
             trace_hash: kernel.trace_hash(),
             simulated_ns: kernel.now(),
@@ -557,6 +413,24 @@ impl<'a> Run<'a> {
         };
         drop(kernel);
         self.with_records(result)
+    }
+
+    fn explain(&self, broken: &[Broken]) -> Vec<Loss> {
+        if broken.is_empty() {
+            return Vec::new();
+        }
+        let reader_of = |partition: i32| self.cluster.reader_of(partition);
+        let attribution =
+            Attribution::new(&self.events, TOPIC, &self.cluster.assignment, &reader_of);
+        let losses = broken.iter().map(|broken| Loss {
+            producer: broken.id.producer,
+            sequence: broken.id.sequence,
+            partition: broken.id.partition,
+            offset: broken.told,
+            verdict: broken.verdict,
+            mechanism: attribution.explain(self.observer.history.message(broken.id), broken),
+        });
+        losses.collect()
     }
 
     fn with_records(&self, mut result: RunResult) -> RunResult {

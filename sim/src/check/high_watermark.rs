@@ -14,17 +14,17 @@ use super::shadow::{ShadowLog, ShadowLogs};
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use std::collections::BTreeSet;
 
-/// Watches every leader.
+/// Watches every leader of a partition.
 #[derive(Debug, Default)]
 pub struct HighWatermark {
     /// Said already.
-    broken: BTreeSet<TopicPartition>,
+    broken: bool,
 }
 
 impl HighWatermark {
-    /// Takes a fact, which the others have seen already; says what it breaks, once a partition.
+    /// Takes a fact, which the others have seen already; says what it breaks, once.
+    #[inline]
     pub fn check(
         &mut self,
         node: NodeId,
@@ -41,55 +41,63 @@ impl HighWatermark {
         else {
             return None;
         };
-        let leading = logs.log(node, *partition)?;
-        if leading.leader_epoch < matching.since_epoch(*partition) {
+        let leading = logs.log(node)?;
+        if leading.leader_epoch < matching.since_epoch() {
             return None;
         }
-        let lacks = |broker: &&BrokerId| {
-            let member = NodeId::of_broker(**broker);
-            member != node
-                && logs
-                    .log(member, *partition)
-                    .is_some_and(|log| !log.has_lost_records() && !has(log, leading, *offset))
-        };
-        let member = *isr.members(*partition).iter().find(lacks)?;
-        if !self.broken.insert(*partition) {
+        let last = leading.ends_up_to(*offset).last();
+        let lacking = isr.members().iter().find_map(|broker| {
+            let member = NodeId::of_broker(*broker);
+            let log = logs.log(member).filter(|_| member != node)?;
+            let lacks = !log.has_lost_records() && !has(log, last, *offset);
+            lacks.then_some((*broker, log.log_end))
+        })?;
+        if std::mem::replace(&mut self.broken, true) {
             return None;
         }
-        let log = logs.log(NodeId::of_broker(member), *partition)?;
-        Some(Anomaly {
-            check: "high-watermark".into(),
-            what: format!(
-                "{node} moved the high watermark of partition {} to {offset}, and broker {member}, in \
-                 the ISR, does not have all records below it: its log ends at {}",
-                partition.partition, log.log_end
-            ),
-        })
+        Some(broken(node, *partition, *offset, lacking))
     }
 }
 
-/// Whether a log has what the leader's has below an offset, as far as both have told.
-fn has(log: &ShadowLog, leading: &ShadowLog, offset: Offset) -> bool {
-    if log.log_end < offset {
-        return false;
+/// Whether a log has what the leader's has below an offset, as far as both have told; `last` is the
+/// leader's last end up to there.
+#[inline]
+fn has(log: &ShadowLog, last: Option<&(Offset, u64)>, offset: Offset) -> bool {
+    log.log_end >= offset
+        && last.is_none_or(|(end, prefix)| log.prefix_at(*end).is_none_or(|own| own == *prefix))
+}
+
+#[cold]
+fn broken(
+    node: NodeId,
+    partition: TopicPartition,
+    offset: Offset,
+    (member, end): (BrokerId, Offset),
+) -> Anomaly {
+    Anomaly {
+        check: "high-watermark".into(),
+        what: format!(
+            "{node} moved the high watermark of partition {} to {offset}, and broker {member}, in the \
+             ISR, does not have all records below it: its log ends at {end}",
+            partition.partition
+        ),
     }
-    let below = leading.ends_up_to(offset);
-    let last = leading.ends()[..below].last();
-    last.is_none_or(|(end, prefix)| log.prefix_at(*end).is_none_or(|own| own == *prefix))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::histories::*;
+    use super::super::isr_members::Unregistered;
     use super::*;
 
     fn judge(history: &[(NodeId, Fact)]) -> usize {
         let (mut logs, mut matching) = (ShadowLogs::default(), LogMatching::default());
         let (mut isr, mut check) = (IsrMembers::default(), HighWatermark::default());
+        let unregistered = Unregistered::default();
         let broken = history.iter().filter(|(node, fact)| {
-            logs.see(*node, fact, |_| P.topic);
+            logs.see(*node, fact);
             matching.check(*node, fact, &logs);
-            isr.check(*node, fact, &logs, &matching);
+            isr.check(fact, &logs, &matching, &unregistered);
             check.check(*node, fact, &logs, &matching, &isr).is_some()
         });
         broken.count()

@@ -14,54 +14,62 @@ use super::shadow::ShadowLogs;
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Watches the controller.
+/// Brokers that have started, and not registered since.
+#[derive(Debug, Default)]
+pub struct Unregistered(BTreeSet<BrokerId>);
+
+impl Unregistered {
+    /// Takes a fact.
+    pub fn see(&mut self, node: NodeId, fact: &Fact) {
+        match fact {
+            Fact::BrokerStarted { .. } => self.0.extend(node.broker()),
+            Fact::BrokerRegistered { broker, .. } => {
+                self.0.remove(broker);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Watches what the controller does with a partition.
 #[derive(Debug, Default)]
 pub struct IsrMembers {
-    members: BTreeMap<TopicPartition, Vec<BrokerId>>,
-    /// Started, and not registered since.
-    unregistered: BTreeSet<BrokerId>,
+    /// `None` before the first.
+    members: Option<Vec<BrokerId>>,
 }
 
 impl IsrMembers {
     /// Takes a fact; says what it breaks.
     pub fn check(
         &mut self,
-        node: NodeId,
         fact: &Fact,
         logs: &ShadowLogs,
         matching: &LogMatching,
+        unregistered: &Unregistered,
     ) -> Option<Anomaly> {
-        let (partition, isr, unclean) = match fact {
-            Fact::BrokerStarted { .. } => {
-                self.unregistered.extend(node.broker());
-                return None;
-            }
-            Fact::BrokerRegistered { broker, .. } => {
-                self.unregistered.remove(broker);
-                return None;
-            }
-            Fact::PartitionChanged {
-                partition,
-                isr,
-                unclean,
-                ..
-            } => (partition, isr, unclean),
-            _ => return None,
+        let Fact::PartitionChanged {
+            partition,
+            isr,
+            unclean,
+            ..
+        } = fact
+        else {
+            return None;
         };
-        let before = self.members.insert(*partition, isr.clone())?;
+        let before = self.members.replace(isr.clone())?;
         if *unclean {
             return None;
         }
-        let committed = matching.committed_end(*partition);
-        let log = |broker: BrokerId| logs.log(NodeId::of_broker(broker), *partition);
+        let committed = matching.committed_end();
+        let log = |broker: BrokerId| logs.log(NodeId::of_broker(broker));
         let joined = isr
             .iter()
-            .filter(|broker| !before.contains(broker) && !self.unregistered.contains(broker));
+            .filter(|broker| !before.contains(broker) && !unregistered.0.contains(broker));
         for broker in joined {
             let end = log(*broker).map_or(0, |log| log.log_end);
-            let agrees = log(*broker).is_none_or(|log| matching.agrees(*partition, log));
+            let agrees = log(*broker).is_none_or(|log| matching.agrees(log));
             if end >= committed && agrees {
                 continue;
             }
@@ -81,9 +89,9 @@ impl IsrMembers {
         None
     }
 
-    /// The members of a partition's ISR as the controller has them.
-    pub fn members(&self, partition: TopicPartition) -> &[BrokerId] {
-        self.members.get(&partition).map_or(&[], Vec::as_slice)
+    /// The members of the ISR as the controller has them.
+    pub fn members(&self) -> &[BrokerId] {
+        self.members.as_deref().unwrap_or_default()
     }
 }
 
@@ -124,11 +132,13 @@ mod tests {
         ];
         history.extend_from_slice(then);
         let (mut logs, mut matching) = (ShadowLogs::default(), LogMatching::default());
-        let mut check = IsrMembers::default();
+        let (mut unregistered, mut check) = (Unregistered::default(), IsrMembers::default());
         let broken = history.iter().filter(|(node, fact)| {
-            logs.see(*node, fact, |_| P.topic);
+            logs.see(*node, fact);
             matching.check(*node, fact, &logs);
-            check.check(*node, fact, &logs, &matching).is_some()
+            unregistered.see(*node, fact);
+            let broken = check.check(fact, &logs, &matching, &unregistered);
+            broken.is_some()
         });
         broken.count()
     }

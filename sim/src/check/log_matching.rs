@@ -1,10 +1,9 @@
 //! Invariant: two replicas hold the same records up to the smaller of their high watermarks
 //! (LogMatching of Vanlightly/kafka-tlaplus).
 //!
-//! Kept as one list a partition of what is committed: the first replica whose high watermark passes a
-//! batch writes its end and the log's fingerprint down, and every other one is compared with that as
-//! its own high watermark passes. A fingerprint covers everything before it, so that one comparison a
-//! fact is enough.
+//! Kept as one list of what is committed: the first replica whose high watermark passes a batch writes
+//! its end and the log's fingerprint down, and every other one is compared with that as its own high
+//! watermark passes. A fingerprint covers everything before it, so that one comparison a fact is enough.
 //!
 //! A new leader whose log ends below what was committed (an unclean election, or a log that lost its
 //! tail with the power) makes a new history: what was committed above its log end is struck out, and
@@ -16,16 +15,15 @@ use super::shadow::{ShadowLog, ShadowLogs, prefix_at, up_to};
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use std::collections::BTreeMap;
 
 /// How many ends of a replica's log below its high watermark are tried, the highest first, until one is
 /// known to the committed list too.
 const TRIED: usize = 4;
 
-/// What is committed of a partition.
+/// Watches every replica of a partition.
 #[derive(Debug, Default)]
-struct Committed {
-    /// Ends of batches with the fingerprint there, ascending.
+pub struct LogMatching {
+    /// Ends of committed batches with the fingerprint there, ascending.
     ends: Vec<(Offset, u64)>,
     /// The highest high watermark of a leader.
     high_watermark: Offset,
@@ -37,92 +35,71 @@ struct Committed {
     broken: bool,
 }
 
-/// Watches every replica.
-#[derive(Debug, Default)]
-pub struct LogMatching {
-    partitions: BTreeMap<TopicPartition, Committed>,
-}
-
 impl LogMatching {
-    /// Takes a fact, which the logs have seen already; says what it breaks, once a partition.
+    /// Takes a fact, which the logs have seen already; says what it breaks, once.
+    #[inline]
     pub fn check(&mut self, node: NodeId, fact: &Fact, logs: &ShadowLogs) -> Option<Anomaly> {
+        let Fact::HighWatermark {
+            partition,
+            offset,
+            as_leader,
+        } = fact
+        else {
+            self.see_leader(node, fact, logs);
+            return None;
+        };
+        let log = logs.log(node)?;
+        if self.broken || log.leader_epoch < self.since_epoch {
+            return None;
+        }
+        if *as_leader {
+            self.high_watermark = self.high_watermark.max(*offset);
+        }
+        let parted = self.pass(log.ends_up_to(*offset))?;
+        self.broken = true;
+        Some(broken(node, *partition, parted))
+    }
+
+    #[cold]
+    fn see_leader(&mut self, node: NodeId, fact: &Fact, logs: &ShadowLogs) {
         match fact {
             Fact::BecameLeader {
-                partition,
                 leader_epoch,
                 log_end,
-            } => {
-                let committed = self.partitions.entry(*partition).or_default();
-                if *leader_epoch > committed.leader_epoch {
-                    committed.leader_epoch = *leader_epoch;
-                    let unclean = committed.since_epoch == *leader_epoch;
-                    committed.led_by_a_log_that_ends_at(*log_end);
-                    if unclean && let Some(log) = logs.log(node, *partition) {
-                        committed.led_uncleanly_by(log);
-                    }
+                ..
+            } if *leader_epoch > self.leader_epoch => {
+                self.leader_epoch = *leader_epoch;
+                let unclean = self.since_epoch == *leader_epoch;
+                self.led_by_a_log_that_ends_at(*log_end);
+                if unclean && let Some(log) = logs.log(node) {
+                    self.led_uncleanly_by(log);
                 }
-                None
             }
             Fact::PartitionChanged {
-                partition,
                 leader_epoch,
                 unclean: true,
                 ..
-            } => {
-                let committed = self.partitions.entry(*partition).or_default();
-                committed.since_epoch = committed.since_epoch.max(*leader_epoch);
-                None
-            }
-            Fact::HighWatermark {
-                partition,
-                offset,
-                as_leader,
-            } => {
-                let log = logs.log(node, *partition)?;
-                let committed = self.partitions.entry(*partition).or_default();
-                if committed.broken || log.leader_epoch < committed.since_epoch {
-                    return None;
-                }
-                if *as_leader {
-                    committed.high_watermark = committed.high_watermark.max(*offset);
-                }
-                let parted = committed.pass(log, *offset)?;
-                committed.broken = true;
-                Some(Anomaly {
-                    check: "log-matching".into(),
-                    what: format!(
-                        "{node} has other records below offset {parted} of partition {} than \
-                         another replica, and both high watermarks have passed them",
-                        partition.partition
-                    ),
-                })
-            }
-            _ => None,
+            } => self.since_epoch = self.since_epoch.max(*leader_epoch),
+            _ => {}
         }
     }
-}
 
-impl LogMatching {
     /// Brokers that lead in an earlier epoch go on with a history that was given up.
-    pub fn since_epoch(&self, partition: TopicPartition) -> LeaderEpoch {
-        let committed = self.partitions.get(&partition);
-        committed.map_or(0, |c| c.since_epoch)
+    pub fn since_epoch(&self) -> LeaderEpoch {
+        self.since_epoch
     }
 
-    /// Whether a log holds what is committed of a partition below its own end, as far as it has told.
-    pub fn agrees(&self, partition: TopicPartition, log: &ShadowLog) -> bool {
-        let committed = self.partitions.get(&partition);
-        committed.is_none_or(|c| c.agrees(log, log.log_end).is_ok())
+    /// Whether a log holds what is committed below its own end, as far as it has told.
+    pub fn agrees(&self, log: &ShadowLog) -> bool {
+        let passed = log.ends_up_to(log.log_end);
+        self.compare(passed, TRIED).is_ok()
     }
 
-    /// Every record of a partition below it is committed; 0 before any is.
-    pub fn committed_end(&self, partition: TopicPartition) -> Offset {
-        let committed = self.partitions.get(&partition);
-        committed.map_or(0, |c| c.high_watermark)
+    /// Every record below it is committed; 0 before any is.
+    pub fn committed_end(&self) -> Offset {
+        self.high_watermark
     }
-}
 
-impl Committed {
     fn led_by_a_log_that_ends_at(&mut self, log_end: Offset) {
         if log_end < self.high_watermark {
             self.high_watermark = log_end;
@@ -145,22 +122,26 @@ impl Committed {
         self.high_watermark = self.ends.last().map_or(0, |(end, _)| *end);
     }
 
-    /// A replica's high watermark has passed `offset`: the end at which its log differs, if it does.
-    fn pass(&mut self, log: &ShadowLog, offset: Offset) -> Option<Offset> {
-        if let Err(parted) = self.agrees(log, offset) {
+    /// A replica's high watermark has passed these ends of its log: the one at which it differs, if it
+    /// does.
+    #[inline]
+    fn pass(&mut self, passed: &[(Offset, u64)]) -> Option<Offset> {
+        let last = self.ends.last().map_or(0, |(end, _)| *end);
+        let (known, new) = passed.split_at(up_to(passed, last));
+        // Those above all that is committed are known to nobody.
+        if let Err(parted) = self.compare(known, TRIED.saturating_sub(new.len())) {
             return Some(parted);
         }
-        let passed = &log.ends()[..log.ends_up_to(offset)];
-        let last = self.ends.last().map_or(0, |(end, _)| *end);
-        let known = up_to(passed, last);
-        self.ends.extend_from_slice(&passed[known..]);
+        if !new.is_empty() {
+            self.ends.extend_from_slice(new);
+        }
         None
     }
 
-    /// Whether a log holds what is committed up to `offset`; else an end at which it differs.
-    fn agrees(&self, log: &ShadowLog, offset: Offset) -> Result<(), Offset> {
-        let passed = &log.ends()[..log.ends_up_to(offset)];
-        for &(end, prefix) in passed.iter().rev().take(TRIED) {
+    /// Whether a log's ends up to somewhere are those of what is committed; else one at which it differs.
+    #[inline]
+    fn compare(&self, passed: &[(Offset, u64)], tried: usize) -> Result<(), Offset> {
+        for &(end, prefix) in passed.iter().rev().take(tried) {
             match prefix_at(&self.ends, end) {
                 Some(committed) if committed != prefix => return Err(end),
                 Some(_) => break,
@@ -168,6 +149,18 @@ impl Committed {
             }
         }
         Ok(())
+    }
+}
+
+#[cold]
+fn broken(node: NodeId, partition: TopicPartition, parted: Offset) -> Anomaly {
+    Anomaly {
+        check: "log-matching".into(),
+        what: format!(
+            "{node} has other records below offset {parted} of partition {} than another replica, and \
+             both high watermarks have passed them",
+            partition.partition
+        ),
     }
 }
 
@@ -180,7 +173,7 @@ mod tests {
     fn judge(history: &[(NodeId, Fact)]) -> Vec<Anomaly> {
         let (mut logs, mut check) = (ShadowLogs::default(), LogMatching::default());
         let seen = history.iter().filter_map(|(node, fact)| {
-            logs.see(*node, fact, |_| P.topic);
+            logs.see(*node, fact);
             check.check(*node, fact, &logs)
         });
         seen.collect()

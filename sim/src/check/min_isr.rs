@@ -9,7 +9,6 @@
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use std::collections::BTreeMap;
 
 /// A leader's ISR as it last applied it.
 #[derive(Debug, Clone, Copy)]
@@ -20,35 +19,26 @@ struct Shadow {
     effective_min_isr: i32,
 }
 
-/// Watches every leader.
+/// Watches every leader of a partition.
 #[derive(Debug, Default)]
 pub struct MinIsr {
-    leaders: BTreeMap<(NodeId, TopicPartition), Shadow>,
+    /// One for each broker that has led.
+    leaders: Vec<(NodeId, Shadow)>,
 }
 
 impl MinIsr {
     /// Takes a fact; says what it breaks.
+    #[inline]
     pub fn check(&mut self, node: NodeId, fact: &Fact) -> Option<Anomaly> {
         match fact {
-            Fact::IsrApplied {
+            Fact::HighWatermark {
                 partition,
-                isr,
-                effective_min_isr,
+                offset,
+                as_leader: true,
             } => {
-                let members = isr.len() as i32;
-                let shadow = Shadow {
-                    members,
-                    maximal: members,
-                    effective_min_isr: *effective_min_isr,
-                };
-                self.leaders.insert((node, *partition), shadow);
-                None
-            }
-            Fact::IsrProposed { partition, isr } => {
-                if let Some(shadow) = self.leaders.get_mut(&(node, *partition)) {
-                    shadow.maximal = shadow.members.max(isr.len() as i32);
-                }
-                None
+                let shadow = self.leader(node)?;
+                (shadow.members < shadow.effective_min_isr)
+                    .then(|| moved_below(node, *partition, *offset, *shadow))
             }
             Fact::ProduceAnswered {
                 partition,
@@ -57,33 +47,79 @@ impl MinIsr {
                 error,
                 ..
             } if error.is_none() => {
-                let shadow = self.leaders.get(&(node, *partition))?;
-                (shadow.maximal < shadow.effective_min_isr).then(|| Anomaly {
-                    check: "min-isr".into(),
-                    what: format!(
-                        "{node} acknowledged acks=all up to offset {last_offset} of partition {} \
-                         with {} in-sync replicas, min.insync.replicas is {}",
-                        partition.partition, shadow.maximal, shadow.effective_min_isr
-                    ),
-                })
+                let shadow = self.leader(node)?;
+                (shadow.maximal < shadow.effective_min_isr)
+                    .then(|| acknowledged_below(node, *partition, *last_offset, *shadow))
             }
-            Fact::HighWatermark {
-                partition,
-                offset,
-                as_leader: true,
-            } => {
-                let shadow = self.leaders.get(&(node, *partition))?;
-                (shadow.members < shadow.effective_min_isr).then(|| Anomaly {
-                    check: "min-isr".into(),
-                    what: format!(
-                        "{node} moved the high watermark of partition {} to {offset} with {} \
-                         in-sync replicas, min.insync.replicas is {}",
-                        partition.partition, shadow.members, shadow.effective_min_isr
-                    ),
-                })
+            Fact::HighWatermark { .. } | Fact::ProduceAnswered { .. } => None,
+            _ => {
+                self.see_isr(node, fact);
+                None
             }
-            _ => None,
         }
+    }
+
+    #[cold]
+    fn see_isr(&mut self, node: NodeId, fact: &Fact) {
+        match fact {
+            Fact::IsrApplied {
+                isr,
+                effective_min_isr,
+                ..
+            } => {
+                let members = isr.len() as i32;
+                let shadow = Shadow {
+                    members,
+                    maximal: members,
+                    effective_min_isr: *effective_min_isr,
+                };
+                match self.leader(node) {
+                    Some(known) => *known = shadow,
+                    None => self.leaders.push((node, shadow)),
+                }
+            }
+            Fact::IsrProposed { isr, .. } => {
+                if let Some(shadow) = self.leader(node) {
+                    shadow.maximal = shadow.members.max(isr.len() as i32);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn leader(&mut self, node: NodeId) -> Option<&mut Shadow> {
+        let (_, shadow) = self.leaders.iter_mut().find(|(n, _)| *n == node)?;
+        Some(shadow)
+    }
+}
+
+#[cold]
+fn acknowledged_below(
+    node: NodeId,
+    partition: TopicPartition,
+    last_offset: Offset,
+    shadow: Shadow,
+) -> Anomaly {
+    Anomaly {
+        check: "min-isr".into(),
+        what: format!(
+            "{node} acknowledged acks=all up to offset {last_offset} of partition {} with {} in-sync \
+             replicas, min.insync.replicas is {}",
+            partition.partition, shadow.maximal, shadow.effective_min_isr
+        ),
+    }
+}
+
+#[cold]
+fn moved_below(node: NodeId, partition: TopicPartition, offset: Offset, shadow: Shadow) -> Anomaly {
+    Anomaly {
+        check: "min-isr".into(),
+        what: format!(
+            "{node} moved the high watermark of partition {} to {offset} with {} in-sync replicas, \
+             min.insync.replicas is {}",
+            partition.partition, shadow.members, shadow.effective_min_isr
+        ),
     }
 }
 

@@ -9,8 +9,11 @@
 //! - [`committed`] an invariant: nothing above it is deleted, or read by a consumer
 //! - [`isr_members`] an invariant: whoever joins the ISR holds every committed record
 //! - [`shadow`] the logs as the facts tell, which these compare
+//! - [`by_partition`] what is kept for each partition
+//! - [`messages`] the messages in the bytes of a log
 //! - [`verdict`] what became of each acknowledged message
 
+pub mod by_partition;
 pub mod committed;
 pub mod copies;
 pub mod high_watermark;
@@ -18,6 +21,7 @@ pub mod high_watermark;
 mod histories;
 pub mod isr_members;
 pub mod log_matching;
+pub mod messages;
 pub mod min_isr;
 pub mod order;
 pub mod shadow;
@@ -25,12 +29,13 @@ pub mod truncation;
 pub mod verdict;
 
 use crate::result::Anomaly;
+use by_partition::ByPartition;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
 
-/// Every invariant over facts. Each costs at most the logarithm of the batches a fact.
+/// What the invariants know of one partition.
 #[derive(Debug, Default)]
-pub struct Invariants {
+struct Watched {
     min_isr: min_isr::MinIsr,
     logs: shadow::ShadowLogs,
     log_matching: log_matching::LogMatching,
@@ -40,8 +45,18 @@ pub struct Invariants {
     high_watermark: high_watermark::HighWatermark,
 }
 
+/// Every invariant over facts. Each watches one partition, and costs at most the logarithm of the batches
+/// a fact.
+#[derive(Debug, Default)]
+pub struct Invariants {
+    partitions: ByPartition<Watched>,
+    unregistered: isr_members::Unregistered,
+}
+
 impl Invariants {
-    /// Takes a fact, and notes what it breaks. `id_of` gives the id of a topic by name.
+    /// Takes a fact, and notes what it breaks. `id_of` gives the id of a topic by name: a log that is
+    /// loaded tells no other.
+    #[inline]
     pub fn check(
         &mut self,
         node: NodeId,
@@ -49,42 +64,171 @@ impl Invariants {
         id_of: impl Fn(&str) -> TopicId,
         anomalies: &mut Vec<Anomaly>,
     ) {
-        // Most facts are these two, and concern these only.
+        // Most facts are of the first two kinds, and each concerns few.
         match fact {
-            Fact::Appended { .. } => {
-                self.logs.see(node, fact, id_of);
-                anomalies.extend(self.copies.check(node, fact, &self.logs));
-                return;
+            Fact::Appended { partition, .. } => {
+                let watched = self.partitions.of(*partition);
+                watched.appended(node, fact, anomalies);
             }
-            Fact::HighWatermark { .. } => {
-                anomalies.extend(self.min_isr.check(node, fact));
-                self.committed.check(node, fact);
-                anomalies.extend(self.log_matching.check(node, fact, &self.logs));
-                let (logs, matching) = (&self.logs, &self.log_matching);
-                let isr = &self.isr_members;
-                let passed = self.high_watermark.check(node, fact, logs, matching, isr);
-                anomalies.extend(passed);
-                return;
+            Fact::HighWatermark { partition, .. } => {
+                let watched = self.partitions.of(*partition);
+                watched.high_watermark_moved(node, fact, anomalies);
             }
-            _ => {}
+            // Nothing is promised with these.
+            Fact::ProduceArrived { .. } | Fact::OffsetCommitted { .. } | Fact::Flushed { .. } => {}
+            Fact::LogRecovered {
+                topic, partition, ..
+            } => {
+                let partition = TopicPartition::new(id_of(topic), *partition);
+                self.recovered(node, partition, fact);
+            }
+            _ => self.check_other(node, fact, anomalies),
         }
-        anomalies.extend(self.min_isr.check(node, fact));
-        anomalies.extend(self.committed.check(node, fact));
-        anomalies.extend(truncation::check(node, fact, &self.logs));
-        self.logs.see(node, fact, id_of);
-        anomalies.extend(self.log_matching.check(node, fact, &self.logs));
-        let (logs, matching) = (&self.logs, &self.log_matching);
-        anomalies.extend(self.isr_members.check(node, fact, logs, matching));
+    }
+
+    fn check_other(&mut self, node: NodeId, fact: &Fact, anomalies: &mut Vec<Anomaly>) {
+        match fact {
+            Fact::ProduceAnswered { partition, .. } => {
+                let watched = self.partitions.of(*partition);
+                note(watched.min_isr.check(node, fact), anomalies);
+            }
+            _ => self.check_seldom(node, fact, anomalies),
+        }
+    }
+
+    #[cold]
+    fn recovered(&mut self, node: NodeId, partition: TopicPartition, fact: &Fact) {
+        self.partitions.of(partition).logs.see(node, fact);
+    }
+
+    #[cold]
+    fn check_seldom(&mut self, node: NodeId, fact: &Fact, anomalies: &mut Vec<Anomaly>) {
+        self.unregistered.see(node, fact);
+        if let Fact::BrokerStarted { .. } = fact {
+            for watched in self.partitions.values_mut() {
+                watched.logs.see(node, fact);
+            }
+        }
+        if let Some(partition) = fact.partition() {
+            let watched = self.partitions.of(partition);
+            watched.check(node, fact, &self.unregistered, anomalies);
+        }
     }
 
     /// Takes a record that a poll of a consumer returned, and notes what it breaks.
     pub fn delivered(
-        &self,
+        &mut self,
         node: NodeId,
         partition: TopicPartition,
         offset: Offset,
         anomalies: &mut Vec<Anomaly>,
     ) {
-        anomalies.extend(self.committed.delivered(node, partition, offset));
+        let committed = &self.partitions.of(partition).committed;
+        note(committed.delivered(node, partition, offset), anomalies);
+    }
+}
+
+impl Watched {
+    fn appended(&mut self, node: NodeId, fact: &Fact, anomalies: &mut Vec<Anomaly>) {
+        self.logs.see(node, fact);
+        note(self.copies.check(node, fact, &self.logs), anomalies);
+    }
+
+    fn high_watermark_moved(&mut self, node: NodeId, fact: &Fact, anomalies: &mut Vec<Anomaly>) {
+        note(self.min_isr.check(node, fact), anomalies);
+        note(self.committed.check(node, fact), anomalies);
+        let (logs, matching) = (&self.logs, &mut self.log_matching);
+        note(matching.check(node, fact, logs), anomalies);
+        let isr = &self.isr_members;
+        let passed = self.high_watermark.check(node, fact, logs, matching, isr);
+        note(passed, anomalies);
+    }
+
+    #[cold]
+    fn check(
+        &mut self,
+        node: NodeId,
+        fact: &Fact,
+        unregistered: &isr_members::Unregistered,
+        anomalies: &mut Vec<Anomaly>,
+    ) {
+        note(self.min_isr.check(node, fact), anomalies);
+        note(self.committed.check(node, fact), anomalies);
+        note(truncation::check(node, fact, &self.logs), anomalies);
+        self.logs.see(node, fact);
+        let (logs, matching) = (&self.logs, &mut self.log_matching);
+        note(matching.check(node, fact, logs), anomalies);
+        let joined = self.isr_members.check(fact, logs, matching, unregistered);
+        note(joined, anomalies);
+    }
+}
+
+#[inline]
+fn note(found: Option<Anomaly>, anomalies: &mut Vec<Anomaly>) {
+    if let Some(anomaly) = found {
+        anomalies.push(anomaly);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::histories::*;
+    use super::*;
+
+    fn judge(history: &[(NodeId, Fact)]) -> Vec<String> {
+        let (mut invariants, mut anomalies) = (Invariants::default(), Vec::new());
+        for (node, fact) in history {
+            invariants.check(*node, fact, |_| P.topic, &mut anomalies);
+        }
+        anomalies.into_iter().map(|anomaly| anomaly.check).collect()
+    }
+
+    /// The same about another partition of the topic.
+    fn of_another((node, mut fact): (NodeId, Fact)) -> (NodeId, Fact) {
+        match &mut fact {
+            Fact::Appended { partition, .. }
+            | Fact::HighWatermark { partition, .. }
+            | Fact::BecameLeader { partition, .. }
+            | Fact::BecameFollower { partition, .. } => partition.partition = 3,
+            other => panic!("{other:?}"),
+        }
+        (node, fact)
+    }
+
+    #[test]
+    fn partitions_are_watched_one_by_one() {
+        let parted = [
+            leads(A, 0, 0),
+            follows(B, 0, A),
+            appended(A, 0, 10),
+            copied(B, 0, 0, 99),
+            moved(A, 1),
+            high_watermark(B, 1),
+        ];
+        assert_eq!(judge(&parted), ["copies", "log-matching"]);
+        let [.., b_moves] = parted.clone();
+        let mut history = parted[..3].to_vec();
+        history.extend(parted[..5].iter().cloned().map(of_another));
+        history.push(b_moves);
+        assert_eq!(judge(&history), ["copies"], "B has nothing of the first");
+        history.push(of_another(high_watermark(B, 1)));
+        assert_eq!(judge(&history), ["copies", "log-matching"]);
+    }
+
+    #[test]
+    fn a_start_concerns_every_log_of_a_broker() {
+        let started = (B, Fact::BrokerStarted { clean: false });
+        let history = |then: Option<(NodeId, Fact)>| {
+            let mut history = Vec::new();
+            for of in [|told| told, of_another] {
+                history.extend([leads(A, 0, 0), follows(B, 0, A)].map(of));
+            }
+            history.extend(then);
+            // Whom it follows is not known until it has applied a role again.
+            history.extend([copied(B, 0, 0, 10), of_another(copied(B, 0, 0, 10))]);
+            judge(&history)
+        };
+        assert_eq!(history(None), ["copies", "copies"]);
+        assert_eq!(history(Some(started)), [""; 0]);
     }
 }

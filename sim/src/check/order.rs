@@ -12,7 +12,8 @@
 //! nothing of the producer takes any first sequence (`ProducerAppendInfo.checkSequence`), so that even
 //! there a batch can be overtaken.
 
-use super::verdict::{FinalPartition, messages_in};
+use super::messages::{Found, messages_in};
+use super::verdict::FinalPartition;
 use crate::history::{History, SendOutcome};
 use crate::result::Anomaly;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ pub fn check(history: &History, partitions: &BTreeMap<i32, FinalPartition>) -> V
     let found = partitions.iter().filter_map(|(index, partition)| {
         let mut seen: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let log = partition.logs.get(&partition.leader)?;
-        messages_in(log, *index).into_iter().find_map(|(id, offset)| {
+        messages_in(log, *index).find_map(|Found { id, offset, .. }| {
             let seen = seen.entry(id.producer).or_default();
             let newest = seen.last().copied().unwrap_or(0);
             let first_time = seen.insert(id.sequence);

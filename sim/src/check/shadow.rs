@@ -12,7 +12,6 @@
 
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-use std::collections::BTreeMap;
 
 /// How many ends are looked at from the last one back before the rest is searched by halves.
 const NEAR: usize = 6;
@@ -53,11 +52,13 @@ impl ShadowLog {
     }
 
     /// Whether it lost records with the power or the disk, and has not as many again.
+    #[inline]
     pub fn has_lost_records(&self) -> bool {
         self.log_end < self.lost_up_to
     }
 
     /// The fingerprint of all of it, where the end of its last batch is known.
+    #[inline]
     pub fn prefix(&self) -> Option<u64> {
         let last = self.ends.last()?;
         (last.0 == self.log_end).then_some(last.1)
@@ -83,154 +84,172 @@ impl ShadowLog {
         self.before = before;
     }
 
-    /// Known ends of batches, ascending.
-    pub fn ends(&self) -> &[(Offset, u64)] {
-        &self.ends
+    /// The known ends at or below `offset`.
+    #[inline]
+    pub fn ends_up_to(&self, offset: Offset) -> &[(Offset, u64)] {
+        &self.ends[..up_to(&self.ends, offset)]
     }
 
-    /// How many known ends are at or below `offset`.
-    pub fn ends_up_to(&self, offset: Offset) -> usize {
-        up_to(&self.ends, offset)
+    /// The known ends above `offset`.
+    pub fn ends_above(&self, offset: Offset) -> &[(Offset, u64)] {
+        &self.ends[up_to(&self.ends, offset)..]
     }
 
     /// The fingerprint at `offset`, where a batch is known to end there.
+    #[inline]
     pub fn prefix_at(&self, offset: Offset) -> Option<u64> {
         prefix_at(&self.ends, offset)
     }
 
+    #[cold]
     fn cut(&mut self, to: Offset) {
-        let kept = self.ends_up_to(to);
+        let kept = self.ends_up_to(to).len();
         self.ends.truncate(kept);
         self.log_end = to;
     }
 }
 
 /// How many ascending ends are at or below `offset`. Most questions are about the last few.
+#[inline]
 pub fn up_to(ends: &[(Offset, u64)], offset: Offset) -> usize {
-    let mut above = 0;
-    while above < ends.len().min(NEAR) {
-        if ends[ends.len() - 1 - above].0 <= offset {
-            return ends.len() - above;
-        }
-        above += 1;
+    let mut last = ends.iter().rev().take(NEAR);
+    match last.position(|(end, _)| *end <= offset) {
+        Some(above) => ends.len() - above,
+        None => up_to_far(ends, offset),
     }
-    ends[..ends.len() - above].partition_point(|(end, _)| *end <= offset)
+}
+
+/// The same, where the last few are above it.
+#[cold]
+fn up_to_far(ends: &[(Offset, u64)], offset: Offset) -> usize {
+    let rest = &ends[..ends.len().saturating_sub(NEAR)];
+    rest.partition_point(|(end, _)| *end <= offset)
 }
 
 /// The fingerprint at `offset` in ascending ends.
+#[inline]
 pub fn prefix_at(ends: &[(Offset, u64)], offset: Offset) -> Option<u64> {
-    let last = ends[..up_to(ends, offset)].last()?;
-    (last.0 == offset).then_some(last.1)
+    let mut last = ends.iter().rev().take(NEAR);
+    let found = match last.find(|(end, _)| *end <= offset) {
+        Some(near) => near,
+        None => ends[..up_to_far(ends, offset)].last()?,
+    };
+    (found.0 == offset).then_some(found.1)
 }
 
-/// All of them.
+/// Those of one partition.
 #[derive(Debug, Default)]
 pub struct ShadowLogs {
-    logs: BTreeMap<(NodeId, TopicPartition), ShadowLog>,
+    /// A few, in the order in which they were heard of.
+    logs: Vec<(NodeId, ShadowLog)>,
     /// Whether any of them was compacted: in most runs none is.
     any_cleaned: bool,
 }
 
 impl ShadowLogs {
     /// A replica's log, if anything is known of it.
-    pub fn log(&self, node: NodeId, partition: TopicPartition) -> Option<&ShadowLog> {
-        self.logs.get(&(node, partition))
+    #[inline]
+    pub fn log(&self, node: NodeId) -> Option<&ShadowLog> {
+        let (_, log) = self.logs.iter().find(|(n, _)| *n == node)?;
+        Some(log)
     }
 
     /// The log of the broker that a replica follows, with its node, while that one leads in the same epoch,
     /// as the facts tell.
-    pub fn leader_of(
-        &self,
-        log: &ShadowLog,
-        partition: TopicPartition,
-    ) -> Option<(NodeId, &ShadowLog)> {
+    #[inline]
+    pub fn leader_of(&self, log: &ShadowLog) -> Option<(NodeId, &ShadowLog)> {
         if log.leader == NO_BROKER {
             return None;
         }
         let leader = NodeId::of_broker(log.leader);
-        let leading = self.log(leader, partition)?;
+        let leading = self.log(leader)?;
         let same = leading.leader == log.leader && leading.leader_epoch == log.leader_epoch;
         same.then_some((leader, leading))
     }
 
-    fn log_mut(&mut self, node: NodeId, partition: TopicPartition) -> &mut ShadowLog {
-        let log = self.logs.entry((node, partition));
-        log.or_insert_with(ShadowLog::new)
+    #[inline]
+    fn log_mut(&mut self, node: NodeId) -> &mut ShadowLog {
+        let known = self.logs.iter().position(|(n, _)| *n == node);
+        let at = known.unwrap_or_else(|| self.add(node));
+        &mut self.logs[at].1
+    }
+
+    #[cold]
+    fn add(&mut self, node: NodeId) -> usize {
+        self.logs.push((node, ShadowLog::new()));
+        self.logs.len() - 1
     }
 
     /// Whether what a replica appends there comes from a part of its leader's log that was compacted.
-    fn copies_what_was_compacted(
-        &self,
-        node: NodeId,
-        partition: TopicPartition,
-        base_offset: Offset,
-    ) -> bool {
-        let Some(log) = self.log(node, partition) else {
+    #[cold]
+    fn copies_what_was_compacted(&self, node: NodeId, base_offset: Offset) -> bool {
+        let Some(log) = self.log(node) else {
             return false;
         };
-        let leading = self.leader_of(log, partition);
+        let leading = self.leader_of(log);
         leading.is_some_and(|(leader, leading)| leader != node && base_offset < leading.cleaned_to)
     }
 
-    /// Takes a fact. `id_of` gives a topic's id: a log that is loaded tells its topic's name only.
-    pub fn see(&mut self, node: NodeId, fact: &Fact, id_of: impl Fn(&str) -> TopicId) {
+    /// Takes a fact about the partition, or about a broker.
+    #[inline]
+    pub fn see(&mut self, node: NodeId, fact: &Fact) {
         match fact {
             Fact::Appended {
-                partition,
                 base_offset,
                 last_offset,
                 prefix,
                 ..
-            } => {
-                let compacted = self.any_cleaned
-                    && self.copies_what_was_compacted(node, *partition, *base_offset);
-                let log = self.log_mut(node, *partition);
-                if compacted {
-                    log.ends.clear();
-                    log.before = None;
-                }
-                // Only damage below can have taken what stood there before.
-                if log.ends.last().is_some_and(|(end, _)| end > base_offset) {
-                    log.cut(*base_offset);
-                }
-                log.log_end = last_offset + 1;
-                if let Some(before) = log.before {
-                    log.ends.push((log.log_end, before.wrapping_add(*prefix)));
-                }
-            }
-            Fact::Truncated {
-                partition,
-                to,
-                anew: true,
-                ..
-            } => {
-                let before = self.log(node, *partition).and_then(|log| {
-                    let (_, leading) = self.leader_of(log, *partition)?;
+            } => self.append(node, *base_offset, *last_offset, *prefix),
+            _ => self.see_seldom(node, fact),
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, node: NodeId, base_offset: Offset, last_offset: Offset, prefix: u64) {
+        let compacted = self.any_cleaned && self.copies_what_was_compacted(node, base_offset);
+        let log = self.log_mut(node);
+        if compacted {
+            log.ends.clear();
+            log.before = None;
+        }
+        // Only damage below can have taken what stood there before.
+        if log.ends.last().is_some_and(|(end, _)| *end > base_offset) {
+            log.cut(base_offset);
+        }
+        log.log_end = last_offset + 1;
+        if let Some(before) = log.before {
+            log.ends.push((log.log_end, before.wrapping_add(prefix)));
+        }
+    }
+
+    #[cold]
+    fn see_seldom(&mut self, node: NodeId, fact: &Fact) {
+        match fact {
+            Fact::Truncated { to, anew: true, .. } => {
+                let before = self.log(node).and_then(|log| {
+                    let (_, leading) = self.leader_of(log)?;
                     leading.prefix_at(*to)
                 });
-                self.log_mut(node, *partition).begin_at(*to, before);
+                self.log_mut(node).begin_at(*to, before);
             }
-            Fact::Truncated { partition, to, .. } => self.log_mut(node, *partition).cut(*to),
+            Fact::Truncated { to, .. } => self.log_mut(node).cut(*to),
             Fact::LogRecovered {
-                topic,
-                partition,
                 log_start,
                 log_end,
                 prefix,
                 ..
             } => {
-                let id = TopicPartition::new(id_of(topic), *partition);
-                let log = self.log_mut(node, id);
+                let log = self.log_mut(node);
                 log.recover(*log_start, *log_end, *prefix);
                 log.loaded = true;
             }
-            Fact::LogCleaned { partition, up_to } => {
+            Fact::LogCleaned { up_to, .. } => {
                 self.any_cleaned = true;
-                let log = self.log_mut(node, *partition);
+                let log = self.log_mut(node);
                 log.cleaned_to = log.cleaned_to.max(*up_to);
             }
             Fact::BrokerStarted { .. } => {
-                for ((_, _), log) in self.logs.iter_mut().filter(|((n, _), _)| *n == node) {
+                for (_, log) in self.logs.iter_mut().filter(|(n, _)| *n == node) {
                     // Its files are gone with their disk.
                     if !std::mem::take(&mut log.loaded) {
                         log.recover(0, 0, 0);
@@ -239,23 +258,19 @@ impl ShadowLogs {
                     log.leader = NO_BROKER;
                 }
             }
-            Fact::BecameLeader {
-                partition,
-                leader_epoch,
-                ..
-            } => {
-                let log = self.log_mut(node, *partition);
+            Fact::BecameLeader { leader_epoch, .. } => {
+                let log = self.log_mut(node);
                 log.leader_epoch = *leader_epoch;
                 log.leader = node.broker().unwrap_or(NO_BROKER);
                 // What a leader has not is nothing that anybody lacks.
                 log.lost_up_to = 0;
             }
             Fact::BecameFollower {
-                partition,
                 leader_epoch,
                 leader,
+                ..
             } => {
-                let log = self.log_mut(node, *partition);
+                let log = self.log_mut(node);
                 log.leader_epoch = *leader_epoch;
                 log.leader = *leader;
             }

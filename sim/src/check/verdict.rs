@@ -9,12 +9,13 @@
 //! the replica's process is down: nothing here asks a broker what it believes but for the leader's
 //! identity and its high watermark.
 
+use super::messages::messages_in;
 use crate::event::MessageId;
 use crate::history::{History, LetGo, Message, SendOutcome};
 use crate::result::{LossVerdict, MessageCounts};
 use bytes::Bytes;
 use everyack_broker::ids::*;
-use everyack_broker::log::{BatchHeader, batches, records};
+use everyack_broker::log::BatchHeader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -112,7 +113,7 @@ fn find(
         let index = indexes
             .entry(id.partition)
             .or_insert_with(|| Index::of(id.partition, partition));
-        let found = index.in_leader.get(&id).copied();
+        let found = index.in_leader(id);
         let found = found.or_else(|| index.damaged_at(message));
         let verdict = match found {
             Some(at) if partition.position.is_some_and(|p| p > at) => LossVerdict::Skipped,
@@ -121,7 +122,7 @@ fn find(
                 expired += 1;
                 continue;
             }
-            None if index.elsewhere.contains_key(&id) => LossVerdict::LostOnDisk,
+            None if index.is_elsewhere(id) => LossVerdict::LostOnDisk,
             None => LossVerdict::Lost,
         };
         let SendOutcome::Acked { offset: told, .. } = message.outcome else {
@@ -138,38 +139,49 @@ fn find(
 }
 
 /// Where the messages of a partition are.
-struct Index {
-    in_leader: BTreeMap<MessageId, Offset>,
+#[derive(Default)]
+struct Index<'a> {
+    /// Sorted; a message that is there several times stands at its offsets in order.
+    in_leader: Vec<(MessageId, Offset)>,
     /// Offsets of the leader's log whose batches are damaged.
     damaged: Vec<Range<Offset>>,
-    elsewhere: BTreeMap<MessageId, BrokerId>,
+    /// In any other replica's log; sorted.
+    elsewhere: Vec<MessageId>,
     /// Last offset of each key in the leader's log.
-    keys: BTreeMap<Bytes, Offset>,
+    keys: BTreeMap<&'a [u8], Offset>,
 }
 
-impl Index {
-    fn of(number: i32, partition: &FinalPartition) -> Index {
-        let mut index = Index {
-            in_leader: BTreeMap::new(),
-            damaged: Vec::new(),
-            elsewhere: BTreeMap::new(),
-            keys: BTreeMap::new(),
-        };
-        for (&broker, log) in &partition.logs {
-            if broker == partition.leader {
+impl<'a> Index<'a> {
+    fn of(number: i32, partition: &'a FinalPartition) -> Index<'a> {
+        let mut index = Index::default();
+        for (broker, log) in &partition.logs {
+            if *broker == partition.leader {
                 index.read_leader(log, number);
                 continue;
             }
-            for (id, _) in messages_in(log, number) {
-                index.elsewhere.entry(id).or_insert(broker);
-            }
+            let messages = messages_in(log, number);
+            index.elsewhere.extend(messages.map(|found| found.id));
         }
+        index.in_leader.sort_unstable();
+        index.elsewhere.sort_unstable();
         index
+    }
+
+    /// The offset of a message in the leader's log. A later copy is a duplicate; the first is what a
+    /// reader meets.
+    fn in_leader(&self, id: MessageId) -> Option<Offset> {
+        let at = self.in_leader.partition_point(|(other, _)| *other < id);
+        let (found, offset) = self.in_leader.get(at)?;
+        (*found == id).then_some(*offset)
+    }
+
+    fn is_elsewhere(&self, id: MessageId) -> bool {
+        self.elsewhere.binary_search(&id).is_ok()
     }
 
     /// What is behind a damaged batch is in the log all the same: the next one whose checksum is right says
     /// where it goes on.
-    fn read_leader(&mut self, log: &Bytes, number: i32) {
+    fn read_leader(&mut self, log: &'a [u8], number: i32) {
         let (mut at, mut next_offset) = (0, 0);
         while at < log.len() {
             let Some((from, header)) = next_valid(log, at) else {
@@ -181,11 +193,10 @@ impl Index {
             }
             at = from + header.size();
             next_offset = header.last_offset().saturating_add(1);
-            for (id, offset, key) in keyed_messages_in(&log.slice(from..at), number) {
-                // A later copy is a duplicate; the first is what a reader meets.
-                self.in_leader.entry(id).or_insert(offset);
-                if let Some(key) = key {
-                    self.keys.insert(key, offset);
+            for found in messages_in(&log[from..at], number) {
+                self.in_leader.push((found.id, found.offset));
+                if let Some(key) = found.key {
+                    self.keys.insert(key, found.offset);
                 }
             }
         }
@@ -197,7 +208,7 @@ impl Index {
         let Some(LetGo { offset, replaced }) = let_go else {
             return false;
         };
-        let replacing = replaced.as_ref().and_then(|key| self.keys.get(key));
+        let replacing = replaced.as_ref().and_then(|key| self.keys.get(&key[..]));
         partition.log_start > *offset || replacing.is_some_and(|later| later > offset)
     }
 
@@ -210,36 +221,11 @@ impl Index {
 }
 
 /// The first whole batch from a position on whose checksum is right.
-fn next_valid(log: &Bytes, from: usize) -> Option<(usize, BatchHeader)> {
+fn next_valid(log: &[u8], from: usize) -> Option<(usize, BatchHeader)> {
     (from..log.len()).find_map(|at| {
         let header = BatchHeader::next(&log[at..]).ok().flatten()?;
         header.check_crc(&log[at..]).is_ok().then_some((at, header))
     })
-}
-
-/// The messages of a partition's log file with their offsets, up to the first batch that is not valid.
-pub fn messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset)> {
-    let keyed = keyed_messages_in(log, partition).into_iter();
-    keyed.map(|(id, offset, _)| (id, offset)).collect()
-}
-
-/// The same with their keys.
-pub fn keyed_messages_in(log: &Bytes, partition: i32) -> Vec<(MessageId, Offset, Option<Bytes>)> {
-    let mut found = Vec::new();
-    for batch in batches(log).map_while(Result::ok) {
-        if batch.header.check_crc(&batch.bytes).is_err() {
-            break;
-        }
-        let Ok(records) = records(&batch.bytes) else {
-            break;
-        };
-        for record in records.map_while(Result::ok) {
-            if let Some(id) = record.value.as_deref().and_then(MessageId::from_value) {
-                found.push((id.at(partition), record.offset, record.key.clone()));
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -447,14 +433,5 @@ mod tests {
                 ]
             );
         }
-    }
-
-    #[test]
-    fn a_log_is_read_up_to_its_first_broken_batch() {
-        let mut bytes = log_of(&[1, 2, 3]).to_vec();
-        let third = bytes.len() / 3 * 2;
-        bytes[third + 65] ^= 1;
-        let found = messages_in(&Bytes::from(bytes), 0);
-        assert_eq!(found, [(id(1), 0), (id(2), 1)]);
     }
 }
