@@ -1,6 +1,7 @@
 //! The events of a run by what is asked of them. There are many more events than any one question is about,
 //! and a run that loses one message often loses dozens.
 
+use crate::cluster::{TOPIC, topic_id};
 use crate::event::{ClientEvent, Event, EventKind};
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
@@ -73,11 +74,10 @@ impl<'a> Index<'a> {
     fn add_fact(&mut self, event: &'a Event, fact: &Fact, topic: TopicId) {
         match fact {
             Fact::BrokerFenced { .. } => self.fenced.push(event),
-            // It carries a name, not an id; internal topics begin with two underscores.
             Fact::LogRecovered {
                 topic, partition, ..
             } => {
-                if !topic.starts_with("__")
+                if topic_id(topic) == TOPIC
                     && let Some(partition) = self.partitions.get_mut(*partition as usize)
                 {
                     partition.logs.push(event);

@@ -149,8 +149,12 @@ impl Tale {
     }
 
     fn recovers(self, broker: BrokerId, log_end: Offset) -> Tale {
+        self.recovers_of("orders", broker, log_end)
+    }
+
+    fn recovers_of(self, topic: &str, broker: BrokerId, log_end: Offset) -> Tale {
         let fact = Fact::LogRecovered {
-            topic: "orders".into(),
+            topic: topic.into(),
             partition: 0,
             log_start: 0,
             prefix: 0,
@@ -376,6 +380,10 @@ fn r03_an_unclean_election_past_durable_copies_is_no_power_loss_of_all() {
             .recovers(1, ACKED_OFFSET)
             .elects(1, 2, &[1], true)
             .leads(1, 2, ACKED_OFFSET)
+            // What other topics' logs have kept says nothing of this one.
+            .recovers_of("__consumer_offsets", 2, 0)
+            .recovers_of("orders.DLT", 2, 0)
+            .recovers_of("orders.DLT", 3, 0)
             .recovers(2, kept)
             .recovers(3, kept)
             .lost()

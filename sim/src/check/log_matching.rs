@@ -11,14 +11,11 @@
 //! that lives on, it goes on with the former one (R04).
 //! That something was lost then is the verdict's affair, not this invariant's.
 
-use super::shadow::{ShadowLog, ShadowLogs, prefix_at, up_to};
+use super::shadow::{ShadowLog, ShadowLogs, up_to};
 use crate::result::Anomaly;
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
-
-/// How many ends of a replica's log below its high watermark are tried, the highest first, until one is
-/// known to the committed list too.
-const TRIED: usize = 4;
+use std::cmp::Ordering;
 
 /// Watches every replica of a partition.
 #[derive(Debug, Default)]
@@ -91,8 +88,7 @@ impl LogMatching {
 
     /// Whether a log holds what is committed below its own end, as far as it has told.
     pub fn agrees(&self, log: &ShadowLog) -> bool {
-        let passed = log.ends_up_to(log.log_end);
-        self.compare(passed, TRIED).is_ok()
+        self.compare(log.ends_up_to(log.log_end)).is_ok()
     }
 
     /// Every record below it is committed; 0 before any is.
@@ -129,7 +125,7 @@ impl LogMatching {
         let last = self.ends.last().map_or(0, |(end, _)| *end);
         let (known, new) = passed.split_at(up_to(passed, last));
         // Those above all that is committed are known to nobody.
-        if let Err(parted) = self.compare(known, TRIED.saturating_sub(new.len())) {
+        if let Err(parted) = self.compare(known) {
             return Some(parted);
         }
         if !new.is_empty() {
@@ -139,14 +135,26 @@ impl LogMatching {
     }
 
     /// Whether a log's ends up to somewhere are those of what is committed; else one at which it differs.
+    /// Looked at where both have told of the highest end: below it the fingerprints cover the rest.
     #[inline]
-    fn compare(&self, passed: &[(Offset, u64)], tried: usize) -> Result<(), Offset> {
-        for &(end, prefix) in passed.iter().rev().take(tried) {
-            match prefix_at(&self.ends, end) {
-                Some(committed) if committed != prefix => return Err(end),
-                Some(_) => break,
-                None => {}
-            }
+    fn compare(&self, passed: &[(Offset, u64)]) -> Result<(), Offset> {
+        let Some((highest, _)) = passed.last() else {
+            return Ok(());
+        };
+        let mut passed = passed.iter().rev().peekable();
+        let mut committed = self.ends[..up_to(&self.ends, *highest)]
+            .iter()
+            .rev()
+            .peekable();
+        while let (Some((end, prefix)), Some((known, fingerprint))) =
+            (passed.peek(), committed.peek())
+        {
+            match end.cmp(known) {
+                Ordering::Greater => passed.next(),
+                Ordering::Less => committed.next(),
+                Ordering::Equal if prefix == fingerprint => return Ok(()),
+                Ordering::Equal => return Err(*end),
+            };
         }
         Ok(())
     }
@@ -209,6 +217,35 @@ mod tests {
         let anomalies = judge(&history);
         assert_eq!(anomalies.len(), 1);
         assert_eq!(anomalies[0].check, "log-matching");
+    }
+
+    #[test]
+    fn logs_are_compared_however_far_a_high_watermark_goes_at_once() {
+        let history = |first| {
+            let mut history = vec![leads(A, 0, 0), follows(B, 0, A), appended(A, 0, 10)];
+            history.push(high_watermark(A, 1));
+            history.push(copied(B, 0, 0, first));
+            // B tells of many ends that nobody has committed yet, and commits them at once.
+            history.extend((1..9).map(|offset| copied(B, offset, offset, first + 1)));
+            history.push(high_watermark(B, 9));
+            history
+        };
+        assert_eq!(judge(&history(10)), []);
+        assert_eq!(judge(&history(99)).len(), 1);
+    }
+
+    #[test]
+    fn logs_are_compared_at_the_highest_end_that_both_have_told() {
+        let history = |prefix| {
+            let mut history = vec![leads(A, 0, 0), follows(B, 0, A)];
+            history.extend((0..9).map(|offset| appended(A, offset, 10 + offset as u64)));
+            // B copies the front at once, and tells nothing of the ends in it.
+            history.extend([copied(B, 0, 1, prefix), high_watermark(B, 2)]);
+            history.push(high_watermark(A, 9));
+            history
+        };
+        assert_eq!(judge(&history(11)), []);
+        assert_eq!(judge(&history(99)).len(), 1);
     }
 
     #[test]
