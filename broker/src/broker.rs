@@ -9,6 +9,7 @@ mod accepted;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod upcalls;
 
 use crate::bug::Bug;
 use crate::channel::Channel;
@@ -23,8 +24,7 @@ use crate::lifecycle::{Lifecycle, Step};
 use crate::log::clean_shutdown::take_clean_shutdown;
 use crate::quorum::observer::Observer;
 use crate::replica::ReplicaManager;
-use crate::replica::alter_partition::{AlterPartitionManager, Item};
-use crate::replica::manager::Upcall;
+use crate::replica::alter_partition::AlterPartitionManager;
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::Asker;
 use crate::shutdown::Stage;
@@ -103,8 +103,6 @@ pub(crate) struct Run {
     serving: bool,
     /// How far an orderly shutdown has come.
     pub(crate) shutdown: Option<Stage>,
-    /// Empty between steps; kept to spare allocations.
-    upcalls: Vec<Upcall>,
     /// Next producer id and the end of the block it is from.
     pub(crate) producer_ids: (ProducerId, ProducerId),
 }
@@ -220,7 +218,6 @@ impl Broker {
             tasks: VecDeque::new(),
             serving: false,
             shutdown: None,
-            upcalls: Vec::new(),
             producer_ids: (0, 0),
         };
         run.lifecycle.communicate(-1, env);
@@ -258,7 +255,7 @@ impl Run {
                 self.request_arrived(conn, correlation, request, env);
             }
             Input::Received(conn, Frame::Response(correlation, response)) => {
-                self.response_arrived(conn, correlation, *response, env);
+                self.response_arrived(conn, correlation, response, env);
             }
             Input::Connected(conn) => self.connected(conn, env),
             Input::Closed(conn, _) => self.closed(conn, env),
@@ -272,19 +269,15 @@ impl Run {
         if self.publishing.as_ref().is_some_and(|p| p.blocked) {
             self.publish_to_replicas(env);
         }
-        while self.replicas.has_upcalls() {
-            let mut upcalls = std::mem::take(&mut self.upcalls);
-            self.replicas.swap_upcalls(&mut upcalls);
-            for upcall in upcalls.drain(..) {
-                self.upcall(upcall, env);
-            }
-            self.upcalls = upcalls;
+        if self.replicas.has_upcalls() {
+            self.take_upcalls(env);
         }
         self.go_on_with_shutdown(env);
     }
 
     // ---- connections ------------------------------------------------------------------------
 
+    #[inline(never)]
     fn connected(&mut self, conn: ConnId, env: &mut Env<'_>) {
         if self.lifecycle.owns(conn) {
             self.lifecycle.on_connected(env);
@@ -299,6 +292,7 @@ impl Run {
         }
     }
 
+    #[inline(never)]
     fn closed(&mut self, conn: ConnId, env: &mut Env<'_>) {
         if let Some(accepted) = self.accepted.get_mut(conn) {
             accepted.closing = true;
@@ -323,13 +317,27 @@ impl Run {
         &mut self,
         conn: ConnId,
         correlation: i32,
-        response: Response,
+        response: Box<Response>,
         env: &mut Env<'_>,
     ) {
         if let Some(leader) = self.replicas.fetcher_of(conn) {
             self.replicas
                 .fetcher_received(leader, correlation, response, env);
-        } else if self.lifecycle.owns(conn) {
+        } else {
+            self.controller_answers(conn, correlation, *response, env);
+        }
+    }
+
+    /// A response arrived on one of the channels to the controller.
+    #[inline(never)]
+    fn controller_answers(
+        &mut self,
+        conn: ConnId,
+        correlation: i32,
+        response: Response,
+        env: &mut Env<'_>,
+    ) {
+        if self.lifecycle.owns(conn) {
             match self.lifecycle.on_response(correlation, response, env) {
                 Step::Nothing => {}
                 Step::Registered(epoch) => self.replicas.set_broker_epoch(epoch),
@@ -447,94 +455,6 @@ impl Run {
         }
     }
 
-    // ---- what the replicas ask for ----------------------------------------------------------
-
-    fn upcall(&mut self, upcall: Upcall, env: &mut Env<'_>) {
-        match upcall {
-            Upcall::Respond {
-                asker,
-                response: Some(response),
-                ..
-            } => self.respond(asker, response, env),
-            Upcall::Respond { asker, close, .. } if close => {
-                self.accepted.remove(asker.conn);
-                env.close(asker.conn);
-            }
-            Upcall::Respond { asker, .. } => self.unmute(asker.conn, true, env),
-            Upcall::ProposeIsr(id) => self.propose_isr(id, env),
-            Upcall::AnswerProduce(job) => {
-                self.appended.push_back(*job);
-                env.serve(Queue::RequestHandler, ANSWER_COST);
-            }
-            Upcall::HighWatermark(id) => {
-                if let Some(partition) = self.offsets_partition(id) {
-                    let high_watermark = self.high_watermark(id);
-                    let image = &self.image;
-                    let topic_id = |name: &str| image.topic_id(name);
-                    let answers =
-                        self.offsets
-                            .high_watermark_moved(partition, high_watermark, topic_id, env);
-                    self.answer_all(answers, env);
-                }
-            }
-            Upcall::CoordinatorAppended(job, result) => {
-                let high_watermark = self.offsets_high_watermark_of(job);
-                let answer = self.offsets.appended(job, result, high_watermark);
-                self.answer_all(answer, env);
-            }
-            Upcall::BecameLeader(id, epoch) => {
-                if let Some(partition) = self.offsets_partition(id) {
-                    let bytes = self.replicas.partition(id).map_or(0, |p| p.log.size());
-                    self.offsets.elected(partition, epoch, bytes, env);
-                }
-            }
-            Upcall::FlushLog(id, offset) => self.enqueue_task(Task::FlushLog(id, offset), env),
-            Upcall::CleanAfter(delay) => env.timer_in(delay, tasks::CLEAN),
-            Upcall::DeleteFileAfter(delay) => env.timer_in(delay, tasks::DELETE_FILE),
-            Upcall::ResignedLeader(id) => {
-                if let Some(partition) = self.offsets_partition(id) {
-                    let answers = self.offsets.resigned(partition);
-                    self.answer_all(answers, env);
-                }
-            }
-        }
-    }
-
-    fn answer_all(
-        &mut self,
-        answers: impl IntoIterator<Item = (Asker, Response)>,
-        env: &mut Env<'_>,
-    ) {
-        for (asker, response) in answers {
-            self.respond(asker, response, env);
-        }
-    }
-
-    fn propose_isr(&mut self, id: TopicPartition, env: &mut Env<'_>) {
-        let Some(partition) = self.replicas.partition(id) else {
-            return;
-        };
-        let Some(proposal) = partition.pending().cloned() else {
-            return;
-        };
-        let epoch = self.lifecycle.epoch();
-        let members = partition.with_broker_epochs(&proposal.isr, epoch);
-        let item = Item {
-            proposal: proposal.clone(),
-            members,
-        };
-        if !self.alter_partition.submit(id, item, epoch, env) {
-            // OPERATION_NOT_ATTEMPTED: an older proposal of this partition is still on its way.
-            self.replicas
-                .isr_refused(id, &proposal, ErrorCode::IneligibleReplica);
-        }
-    }
-
-    fn offsets_partition(&self, id: TopicPartition) -> Option<i32> {
-        let topic = self.image.topic(id.topic)?;
-        (&*topic.name == OFFSETS_TOPIC).then_some(id.partition)
-    }
-
     /// The id of a partition of `__consumer_offsets`.
     pub(crate) fn offsets_id(&self, partition: i32) -> Option<TopicPartition> {
         let topic = self.image.topic_by_name(OFFSETS_TOPIC)?;
@@ -545,13 +465,6 @@ impl Run {
         self.replicas
             .partition(id)
             .map_or(0, |p| p.log.high_watermark)
-    }
-
-    fn offsets_high_watermark_of(&self, job: u64) -> Offset {
-        self.offsets
-            .partition_of(job)
-            .and_then(|partition| self.offsets_id(partition))
-            .map_or(0, |id| self.high_watermark(id))
     }
 
     // ---- timers and queues ------------------------------------------------------------------
@@ -587,7 +500,7 @@ impl Run {
                 if let Some(job) = self.appended.pop_front() {
                     self.replicas.produce_appended(job, &self.image, env);
                 } else if let Some((asker, request)) = self.requests.pop_front() {
-                    self.handle(asker, *request, env);
+                    self.handle(asker, request, env);
                 }
             }
             Queue::ReplicaFetcher(leader) => self.replicas.serve_fetcher(leader, env),

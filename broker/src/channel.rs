@@ -25,7 +25,7 @@ pub struct Channel {
     reconnect_at: Nanos,
     next_correlation: i32,
     /// Waits for the connection.
-    waiting: Option<Request>,
+    waiting: Option<Box<Request>>,
     in_flight: Option<i32>,
     /// When the present request fails; `None` while there is none.
     deadline: Option<Nanos>,
@@ -63,7 +63,7 @@ impl Channel {
     pub fn send(&mut self, request: Request, timeout: Nanos, env: &mut Env<'_>) {
         assert!(!self.is_busy(), "one request at a time on a channel");
         self.deadline = Some(env.now.saturating_add(timeout));
-        self.waiting = Some(request);
+        self.waiting = Some(Box::new(request));
         self.progress(env);
     }
 
@@ -73,7 +73,7 @@ impl Channel {
                 let correlation = self.next_correlation;
                 self.next_correlation = self.next_correlation.wrapping_add(1);
                 self.in_flight = Some(correlation);
-                env.send(conn, Frame::request(correlation, request));
+                env.send(conn, Frame::Request(correlation, request));
             }
         } else if self.conn.is_none() && self.waiting.is_some() && env.now >= self.reconnect_at {
             self.conn = Some(env.connect(self.peer));

@@ -13,8 +13,9 @@ use crate::wire::*;
 
 impl Run {
     /// A request handler takes a request.
-    pub(crate) fn handle(&mut self, asker: Asker, request: Request, env: &mut Env<'_>) {
-        match request {
+    #[inline]
+    pub(crate) fn handle(&mut self, asker: Asker, request: Box<Request>, env: &mut Env<'_>) {
+        match *request {
             Request::Produce(request) => self.replicas.produce(asker, request, &self.image, env),
             Request::Fetch(request) => self.replicas.fetch(asker, request, &self.image, env),
             Request::ListOffsets(request) => {

@@ -30,8 +30,9 @@ impl<K: Copy + Ord, V> SortedMap<K, V> {
         SortedMap::default()
     }
 
+    /// Where a key is, until one is inserted or removed.
     #[inline]
-    fn position(&self, key: K) -> Option<usize> {
+    pub fn position(&self, key: K) -> Option<usize> {
         if self.keys.len() <= FEW {
             self.keys.iter().position(|known| *known == key)
         } else {
@@ -49,6 +50,18 @@ impl<K: Copy + Ord, V> SortedMap<K, V> {
     #[inline]
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
         self.position(key).map(|at| &mut self.values[at])
+    }
+
+    /// The value at a position.
+    #[inline]
+    pub fn at(&self, position: usize) -> &V {
+        &self.values[position]
+    }
+
+    /// The value at a position, to change it.
+    #[inline]
+    pub fn at_mut(&mut self, position: usize) -> &mut V {
+        &mut self.values[position]
     }
 
     /// Whether the key has a value.
@@ -136,6 +149,8 @@ mod tests {
                 assert_eq!(map.get(key * 2), Some(&key));
                 *map.get_mut(key * 2).expect("inserted") += 1;
                 assert_eq!(map[key * 2], key + 1);
+                let at = map.position(key * 2).expect("inserted");
+                assert_eq!((*map.at(at), *map.at_mut(at)), (key + 1, key + 1));
                 assert!(!map.contains(key * 2 + 1) && map.remove(key * 2 + 1).is_none());
             }
             for key in 0..count {

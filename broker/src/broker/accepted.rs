@@ -94,6 +94,16 @@ impl Run {
     }
 
     pub(crate) fn respond(&mut self, asker: Asker, response: Response, env: &mut Env<'_>) {
+        self.send_response(asker, Box::new(response), env);
+    }
+
+    /// The same with a response in its box, as a frame holds it.
+    pub(super) fn send_response(
+        &mut self,
+        asker: Asker,
+        response: Box<Response>,
+        env: &mut Env<'_>,
+    ) {
         let Some(accepted) = self.accepted.get_mut(asker.conn) else {
             return;
         };
@@ -101,7 +111,7 @@ impl Run {
             self.accepted.remove(asker.conn);
             return;
         }
-        env.send(asker.conn, Frame::response(asker.correlation, response));
+        env.send(asker.conn, Frame::Response(asker.correlation, response));
         accepted.muted = false;
         if let Some((correlation, request)) = accepted.backlog.pop_front() {
             accepted.muted = true;

@@ -57,7 +57,7 @@ impl ReplicaManager {
         if self.cleaner.at_work.is_none() && !self.begin_cleaning(env) {
             self.delete_old_segments_of_compacted(env);
             let backoff = millis(self.config.log_cleaner_backoff_ms);
-            self.upcalls.push(Upcall::CleanAfter(backoff));
+            self.upcalls.push_back(Upcall::CleanAfter(backoff));
             return;
         }
         let token = self.sync_token(SyncUse::Cleaning);
@@ -145,7 +145,7 @@ impl ReplicaManager {
             }
             Err(CleaningError::Aborted) => {
                 let backoff = millis(self.config.log_cleaner_backoff_ms);
-                self.upcalls.push(Upcall::CleanAfter(backoff));
+                self.upcalls.push_back(Upcall::CleanAfter(backoff));
             }
             Err(CleaningError::Corrupt(_)) => {
                 self.cleaner.uncleanable.insert(id);

@@ -104,7 +104,8 @@ impl ReplicaManager {
 
     /// `DelayedDeleteRecords.onComplete`
     pub(super) fn answer_deletion(&mut self, deletion: DelayedDeletion) {
-        self.respond(deletion.asker, Response::DeleteRecords(deletion.answer));
+        let response = Response::DeleteRecords(deletion.answer);
+        self.respond(deletion.asker, Box::new(response));
     }
 }
 

@@ -255,7 +255,7 @@ impl ReplicaManager {
                 partition: id,
                 base_offset: offset,
             });
-            self.upcalls.push(Upcall::FlushLog(id, offset));
+            self.upcalls.push_back(Upcall::FlushLog(id, offset));
         }
         for segment in partition.log.take_deleted_segments() {
             let delay = millis(partition.config.file_delete_delay_ms);
@@ -263,7 +263,7 @@ impl ReplicaManager {
             self.next_sync += 1;
             let due = env.now.saturating_add(delay);
             self.deletions.insert((due, number), segment);
-            self.upcalls.push(Upcall::DeleteFileAfter(delay));
+            self.upcalls.push_back(Upcall::DeleteFileAfter(delay));
         }
     }
 

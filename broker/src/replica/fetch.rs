@@ -14,11 +14,13 @@ use crate::log::{PartitionLog, ReadError};
 use crate::replica::Partition;
 use crate::replica::manager::{Replica, ReplicaManager, Upcall};
 use crate::replica::offset_by_time;
+use crate::replica::partition::is_of_former_process;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedFetch};
 use crate::sorted_map::SortedMap;
 use crate::wire::*;
 use bytes::Bytes;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 /// What the partitions of one fetch gave.
 struct ReadResult {
@@ -26,12 +28,19 @@ struct ReadResult {
     bytes: u64,
     /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
-    /// Partitions whose watermarks the request moved.
-    moved: Moved,
 }
 
 /// Partitions whose high watermark moved, or else the low one.
 type Moved = SmallVec<[(TopicPartition, Change); 2]>;
+
+/// A partition of which a follower has all, as its fetch says.
+struct AtEnd<'a> {
+    ask: &'a FetchPartition,
+    /// Where the partition is among the replicas.
+    replica: usize,
+    /// Where the follower is among the partition's remotes.
+    remote: usize,
+}
 
 impl ReplicaManager {
     /// Takes a Fetch request.
@@ -42,14 +51,14 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        if self.finds_nothing(&request, image) {
-            let moved = self.all_fetched(&request, image, env);
-            self.watermarks_moved(moved, image, env);
+        let mut moved = Moved::new();
+        if self.all_fetched(&request, &mut moved, image, env) {
+            self.watermarks_moved(&moved, image, env);
             self.park_fetch(asker, request, env);
             return;
         }
-        let mut result = self.read(&request, true, image, env);
-        self.watermarks_moved(std::mem::take(&mut result.moved), image, env);
+        let result = self.read(&request, Some(&mut moved), image, env);
+        self.watermarks_moved(&moved, image, env);
         let nothing_to_wait_for = request.max_wait_ms <= 0
             || request.topics.is_empty()
             || result.bytes >= request.min_bytes.max(0) as u64
@@ -67,8 +76,13 @@ impl ReplicaManager {
         self.park(delayed, wait_ms, env);
     }
 
-    fn watermarks_moved(&mut self, moved: Moved, image: &MetadataImage, env: &mut Env<'_>) {
-        for (id, change) in moved {
+    fn watermarks_moved(
+        &mut self,
+        moved: &[(TopicPartition, Change)],
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        for &(id, change) in moved {
             match change {
                 Change::HighWatermark => self.high_watermark_moved(id, image, env),
                 change => self.complete_delayed(id, change, image, env),
@@ -77,54 +91,74 @@ impl ReplicaManager {
     }
 
     /// Whether a request that may wait asks for nothing but what is still to be written: most do, and
-    /// for them no answer is made that would only be thrown away.
-    fn finds_nothing(&self, request: &FetchRequest, image: &MetadataImage) -> bool {
-        request.max_wait_ms > 0
-            && request.min_bytes > 0
-            && !request.topics.is_empty()
-            && request.topics.iter().all(|(topic, asks)| {
-                asks.iter().all(|ask| {
-                    let id = TopicPartition::new(*topic, ask.partition);
-                    self.replicas
-                        .get(id)
-                        .is_some_and(|r| is_at_end(&r.partition, ask, request, image))
-                })
-            })
-    }
-
-    /// A follower's fetch that finds nothing says all the same how far it is.
-    fn all_fetched(
-        &mut self,
-        request: &FetchRequest,
+    /// for them no answer is made that would only be thrown away. Of a follower's, its partitions.
+    fn finds_nothing<'a>(
+        &self,
+        request: &'a FetchRequest,
         image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) -> Moved {
-        let mut all_moved = Moved::new();
-        if request.replica_id < 0 {
-            return all_moved;
+    ) -> Option<SmallVec<[AtEnd<'a>; 4]>> {
+        let may_wait =
+            request.max_wait_ms > 0 && request.min_bytes > 0 && !request.topics.is_empty();
+        let (follower, epoch) = (request.replica_id, request.replica_epoch);
+        if !may_wait || is_of_former_process(follower, epoch, image) {
+            return None;
         }
-        let deletions = self.purgatory.has_deletions();
+        let mut followed = SmallVec::new();
         for (topic, asks) in &request.topics {
             for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
-                let partition = &mut self.replicas.get_mut(id).expect("found above").partition;
-                let upcalls = &mut self.upcalls;
-                let moved =
-                    follower_fetched(partition, ask, request, deletions, upcalls, image, env);
-                if let Some(change) = moved.expect("its epoch was checked") {
-                    all_moved.push((id, change));
+                let replica = self.replicas.position(id)?;
+                let partition = &self.replicas.at(replica).partition;
+                if !is_at_end(partition, ask, follower >= 0) {
+                    return None;
+                }
+                if follower >= 0 {
+                    let remote = partition.remote_of(follower)?;
+                    followed.push(AtEnd {
+                        ask,
+                        replica,
+                        remote,
+                    });
                 }
             }
         }
-        all_moved
+        Some(followed)
+    }
+
+    /// Whether a request [finds nothing](Self::finds_nothing). A follower's says all the same how far it
+    /// is.
+    fn all_fetched(
+        &mut self,
+        request: &FetchRequest,
+        all_moved: &mut Moved,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> bool {
+        let Some(followed) = self.finds_nothing(request, image) else {
+            return false;
+        };
+        let deletions = self.purgatory.has_deletions();
+        let epoch = request.replica_epoch;
+        for at_end in followed {
+            let partition = &mut self.replicas.at_mut(at_end.replica).partition;
+            let (remote, ask) = (at_end.remote, at_end.ask);
+            let upcalls = &mut self.upcalls;
+            let moved = follower_fetched(
+                partition, remote, epoch, ask, deletions, upcalls, image, env,
+            );
+            if let Some(change) = moved {
+                all_moved.push((partition.id, change));
+            }
+        }
+        true
     }
 
     fn respond_fetch(&mut self, asker: Asker, result: ReadResult) {
-        let response = FetchResponse {
+        let response = Response::Fetch(FetchResponse {
             error: ErrorCode::None,
             topics: result.topics,
-        };
-        self.respond(asker, Response::Fetch(response));
+        });
+        self.respond(asker, Box::new(response));
     }
 
     /// Reads again, at the end of the wait.
@@ -134,14 +168,16 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let result = self.read(&fetch.request, false, image, env);
+        let result = self.read(&fetch.request, None, image, env);
         self.respond_fetch(fetch.asker, result);
     }
 
+    /// Reads what a request asks for. Where it has just arrived, a follower's says with it how far it is,
+    /// and what it `moved` is listed.
     fn read(
         &mut self,
         request: &FetchRequest,
-        update_follower: bool,
+        mut moved: Option<&mut Moved>,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> ReadResult {
@@ -149,57 +185,80 @@ impl ReplicaManager {
             topics: Vec::with_capacity(request.topics.len()),
             bytes: 0,
             answer_now: false,
-            moved: Moved::new(),
         };
         let from_follower = request.replica_id >= 0;
-        let deletions = self.purgatory.has_deletions();
+        if !from_follower {
+            moved = None;
+        }
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
-        let mut budget = u64::try_from(cap).unwrap_or(0);
+        let mut budget = not_negative(cap);
         for (topic, asks) in &request.topics {
             let mut reads = Items::with_capacity(asks.len());
             for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
-                let first = result.bytes == 0;
-                // Filled in where it lies: it is large, and every fetch makes some.
-                reads.push(failed(
-                    ask.partition,
-                    ErrorCode::None,
-                    (NO_BROKER, NO_EPOCH),
-                ));
-                let read = reads.last_mut().expect("it was just pushed");
                 let Some(replica) = self.replicas.get_mut(id) else {
                     let error = error_of_no_replica(id, image);
-                    *read = failed(ask.partition, error, leader_hint(id, error, image));
+                    reads.push(failed_with_hint(id, error, image));
                     result.answer_now = true;
                     continue;
                 };
                 let partition = &mut replica.partition;
-                if let Err(error) =
-                    read_partition(partition, ask, request, (budget, first), read, env.disk)
+                let room = (budget, result.bytes == 0);
+                let (diverging_epoch, records) =
+                    match read_partition(partition, ask, request.replica_id, room, env.disk) {
+                        Ok(read) => read,
+                        Err(error) => {
+                            if error == ErrorCode::KafkaStorageError {
+                                self.log_directory_failed(DiskError::Io, env);
+                            }
+                            reads.push(failed_with_hint(id, error, image));
+                            result.answer_now = true;
+                            continue;
+                        }
+                    };
+                // As they were when it was read.
+                let high_watermark = partition.log.high_watermark;
+                let log_start_offset = partition.log.log_start_offset();
+                if let Some(moved) = moved.as_deref_mut()
+                    && diverging_epoch.is_none()
                 {
-                    if error == ErrorCode::KafkaStorageError {
-                        self.log_directory_failed(DiskError::Io, env);
-                    }
-                    *read = failed(ask.partition, error, leader_hint(id, error, image));
-                } else if update_follower && from_follower && read.diverging_epoch.is_none() {
+                    let (follower, epoch) = (request.replica_id, request.replica_epoch);
+                    let deletions = self.purgatory.has_deletions();
                     let upcalls = &mut self.upcalls;
-                    match follower_fetched(partition, ask, request, deletions, upcalls, image, env)
-                    {
-                        Ok(Some(change)) => result.moved.push((id, change)),
-                        Ok(None) => {}
-                        Err(error) => *read = failed(ask.partition, error, (NO_BROKER, NO_EPOCH)),
+                    match partition.fetching_remote(follower, epoch, image) {
+                        Ok(at) => {
+                            let change = follower_fetched(
+                                partition, at, epoch, ask, deletions, upcalls, image, env,
+                            );
+                            moved.extend(change.map(|change| (id, change)));
+                        }
+                        Err(error) => {
+                            let nobody = (NO_BROKER, NO_EPOCH);
+                            reads.push(failed(ask.partition, error, nobody));
+                            result.answer_now = true;
+                            continue;
+                        }
                     }
                 }
-                let len = read.records.len() as u64;
+                let len = records.len() as u64;
                 result.bytes += len;
                 budget = budget.saturating_sub(len);
                 // A consumer whose position lies beyond the high watermark of a new leader does not wait
                 // either (`DelayedFetch.tryComplete`, case F).
                 let beyond = !from_follower
-                    && ask.fetch_offset > read.high_watermark
+                    && ask.fetch_offset > high_watermark
                     && self.bug != Some(Bug::ReadPastHighWatermark);
-                result.answer_now |=
-                    !read.error.is_none() || read.diverging_epoch.is_some() || beyond;
+                result.answer_now |= diverging_epoch.is_some() || beyond;
+                reads.push(FetchPartitionResult {
+                    partition: ask.partition,
+                    error: ErrorCode::None,
+                    high_watermark,
+                    last_stable_offset: high_watermark,
+                    log_start_offset,
+                    diverging_epoch,
+                    current_leader: (NO_BROKER, NO_EPOCH),
+                    records,
+                });
             }
             result.topics.push((*topic, reads));
         }
@@ -280,33 +339,30 @@ impl ReplicaManager {
 
 /// `Partition.updateFollowerFetchState`; asks for what follows from it. Answers which watermark moved; the
 /// low one is looked at only where `deletions` wait for it.
+#[allow(clippy::too_many_arguments)] // of one call
+#[inline]
 fn follower_fetched(
     partition: &mut Partition,
+    remote: usize,
+    epoch: BrokerEpoch,
     ask: &FetchPartition,
-    request: &FetchRequest,
     deletions: bool,
-    upcalls: &mut Vec<Upcall>,
+    upcalls: &mut VecDeque<Upcall>,
     image: &MetadataImage,
     env: &mut Env<'_>,
-) -> Result<Option<Change>, ErrorCode> {
+) -> Option<Change> {
     let had_proposal = partition.pending().is_some();
     let low_before = deletions.then(|| partition.low_watermark(image));
-    let high_moved = partition.update_follower(
-        request.replica_id,
-        request.replica_epoch,
-        ask.fetch_offset,
-        ask.log_start_offset,
-        image,
-        env,
-    )?;
+    let (end, start) = (ask.fetch_offset, ask.log_start_offset);
+    let high_moved = partition.update_follower(remote, epoch, end, start, image, env);
     if !had_proposal && partition.pending().is_some() {
-        upcalls.push(Upcall::ProposeIsr(partition.id));
+        upcalls.push_back(Upcall::ProposeIsr(partition.id));
     }
     if high_moved {
-        return Ok(Some(Change::HighWatermark));
+        return Some(Change::HighWatermark);
     }
     let low_moved = low_before.is_some_and(|before| partition.low_watermark(image) > before);
-    Ok(low_moved.then_some(Change::LowWatermark))
+    low_moved.then_some(Change::LowWatermark)
 }
 
 /// What a fetch reads up to (`FetchIsolation`): a follower everything, a consumer what is committed.
@@ -319,28 +375,14 @@ fn readable_end(partition: &Partition, from_follower: bool) -> Offset {
 }
 
 /// Whether reading gives nothing, and neither an error nor a divergence: the reader is at the end of
-/// what it may read.
-fn is_at_end(
-    partition: &Partition,
-    ask: &FetchPartition,
-    request: &FetchRequest,
-    image: &MetadataImage,
-) -> bool {
-    let from_follower = request.replica_id >= 0;
+/// what it may read. Who reads is not looked at.
+fn is_at_end(partition: &Partition, ask: &FetchPartition, from_follower: bool) -> bool {
     let log = &partition.log;
     let end = readable_end(partition, from_follower);
-    if ask.fetch_offset != end
-        || end < log.log_start_offset()
-        || check_epoch(partition, ask, from_follower).is_err()
-    {
-        return false;
-    }
-    if !from_follower {
-        return true;
-    }
-    matches!(parted(partition, ask), Ok(None))
-        && partition.has_remote(request.replica_id)
-        && !partition.is_of_former_process(request.replica_id, request.replica_epoch, image)
+    ask.fetch_offset == end
+        && end >= log.log_start_offset()
+        && check_epoch(partition, ask, from_follower).is_ok()
+        && (!from_follower || matches!(parted(partition, ask), Ok(None)))
 }
 
 /// The reader names the epoch in which this replica leads.
@@ -373,7 +415,8 @@ pub(super) fn is_fetch_ready(
     request: &FetchRequest,
 ) -> bool {
     let from_follower = request.replica_id >= 0;
-    let mut available = 0u64;
+    let enough = not_negative(request.min_bytes);
+    let mut available = 0;
     for (topic, partitions) in &request.topics {
         for ask in partitions {
             let Some(replica) = replicas.get(TopicPartition::new(*topic, ask.partition)) else {
@@ -389,17 +432,21 @@ pub(super) fn is_fetch_ready(
                 // The leader's log was truncated below.
                 return true;
             }
-            let limit = u64::try_from(ask.partition_max_bytes).unwrap_or(0);
+            let limit = not_negative(ask.partition_max_bytes);
             available += bytes_between(log, ask.fetch_offset, end).min(limit);
+            if available >= enough {
+                return true;
+            }
             if from_follower && !matches!(parted(partition, ask), Ok(None)) {
                 return true;
             }
         }
     }
-    available >= request.min_bytes.max(0) as u64
+    available >= enough
 }
 
 /// Why a partition that a request names is not read or written here.
+#[cold]
 pub(super) fn error_of_no_replica(id: TopicPartition, image: &MetadataImage) -> ErrorCode {
     if image.topic(id.topic).is_none() {
         ErrorCode::UnknownTopicId
@@ -410,12 +457,15 @@ pub(super) fn error_of_no_replica(id: TopicPartition, image: &MetadataImage) -> 
     }
 }
 
-fn leader_hint(
+/// A partition that is not read, with who leads it where that helps (KIP-951).
+#[cold]
+#[inline(never)]
+fn failed_with_hint(
     id: TopicPartition,
     error: ErrorCode,
     image: &MetadataImage,
-) -> (BrokerId, LeaderEpoch) {
-    match image.partition(id) {
+) -> FetchPartitionResult {
+    let current_leader = match image.partition(id) {
         Some(state)
             if matches!(
                 error,
@@ -425,43 +475,45 @@ fn leader_hint(
             (state.leader, state.leader_epoch)
         }
         _ => (NO_BROKER, NO_EPOCH),
-    }
+    };
+    failed(id.partition, error, current_leader)
 }
 
-/// `Partition.fetchRecords` and `readRecords`. `budget` is what the answer may still take, and whether
-/// nothing was read for it yet.
+/// A bound of a request in bytes: a negative one is none at all.
+fn not_negative(bytes: i32) -> u64 {
+    bytes.max(0) as u64
+}
+
+/// `Partition.fetchRecords` and `readRecords`: where the follower's log has parted, else records. `budget`
+/// is what the answer may still take, and `first` whether nothing was read for it yet.
+#[inline]
 fn read_partition(
     partition: &Partition,
     ask: &FetchPartition,
-    request: &FetchRequest,
+    replica_id: BrokerId,
     (budget, first): (u64, bool),
-    result: &mut FetchPartitionResult,
     disk: &dyn Disk,
-) -> Result<(), ErrorCode> {
-    let from_follower = request.replica_id >= 0;
+) -> Result<(Option<(LeaderEpoch, Offset)>, Bytes), ErrorCode> {
+    let from_follower = replica_id >= 0;
     check_epoch(partition, ask, from_follower)?;
-    if from_follower && !partition.has_remote(request.replica_id) {
-        return Err(ErrorCode::UnknownLeaderEpoch);
-    }
-    let log = &partition.log;
-    result.high_watermark = log.high_watermark;
-    result.last_stable_offset = log.high_watermark;
-    result.log_start_offset = log.log_start_offset();
     if from_follower {
-        result.diverging_epoch = parted(partition, ask)?;
-        if result.diverging_epoch.is_some() {
-            return Ok(());
+        if partition.remote_of(replica_id).is_none() {
+            return Err(ErrorCode::UnknownLeaderEpoch);
+        }
+        let parted = parted(partition, ask)?;
+        if parted.is_some() {
+            return Ok((parted, Bytes::new()));
         }
     }
     let upper_bound = readable_end(partition, from_follower);
-    let limit = budget.min(u64::try_from(ask.partition_max_bytes).unwrap_or(0)) as i32;
+    let limit = budget.min(not_negative(ask.partition_max_bytes)) as i32;
+    let log = &partition.log;
     match log.read(ask.fetch_offset, limit, upper_bound, disk, first) {
-        Ok(records) => result.records = records,
-        Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
-        Err(ReadError::Corrupt { .. }) => return Err(ErrorCode::CorruptMessage),
-        Err(ReadError::Disk(_)) => return Err(ErrorCode::KafkaStorageError),
+        Ok(records) => Ok((None, records)),
+        Err(ReadError::OffsetOutOfRange { .. }) => Err(ErrorCode::OffsetOutOfRange),
+        Err(ReadError::Corrupt { .. }) => Err(ErrorCode::CorruptMessage),
+        Err(ReadError::Disk(_)) => Err(ErrorCode::KafkaStorageError),
     }
-    Ok(())
 }
 
 /// Bytes of the batches from the one that holds `from` up to the end offset.

@@ -12,7 +12,7 @@ use crate::ids::*;
 use crate::replica::partition::Partition;
 use crate::sorted_map::SortedMap;
 use crate::time::Nanos;
-use crate::wire::{ByTopicId, FetchPartition, Response, push_by_topic};
+use crate::wire::{ByTopicId, FetchPartition, Response};
 
 /// `PartitionFetchState`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct Fetcher {
     /// Partitions whose offset was out of range, to be asked about one by one.
     pub out_of_range: Vec<TopicPartition>,
     /// The answer that waits for its turn.
-    pub response: Option<Response>,
+    pub response: Option<Box<Response>>,
     /// A timer is set for the end of a back-off.
     pub wake_at: Option<Nanos>,
 }
@@ -113,8 +113,6 @@ impl Fetcher {
         max_bytes: i32,
         asked: &mut Vec<(TopicPartition, FetchPartition)>,
     ) -> ByTopicId<FetchPartition> {
-        // Of the topic that is written, and of its readers' offsets.
-        let mut topics: ByTopicId<FetchPartition> = Vec::with_capacity(2);
         for (id, state) in self.partitions.iter() {
             if state.delayed_until > now || self.out_of_range.contains(&id) {
                 continue;
@@ -128,7 +126,12 @@ impl Fetcher {
                 partition_max_bytes: max_bytes,
             };
             asked.push((id, ask));
-            push_by_topic(&mut topics, &id.topic, ask);
+        }
+        // Of the topic that is written, and of its readers' offsets.
+        let mut topics: ByTopicId<FetchPartition> = Vec::with_capacity(2);
+        for of_topic in asked.chunk_by(|(a, _), (b, _)| a.topic == b.topic) {
+            let asks = of_topic.iter().map(|(_, ask)| *ask);
+            topics.push((of_topic[0].0.topic, asks.collect()));
         }
         topics
     }

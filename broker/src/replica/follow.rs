@@ -6,6 +6,7 @@ use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::{AppendError, LogStartReason};
 use crate::replica::Partition;
+use crate::replica::answers::Answers;
 use crate::replica::durability::log_start_moved;
 use crate::replica::fetcher::{Asked, FetchState, truncation_offset};
 use crate::replica::manager::{Append, ReplicaManager, Turn};
@@ -21,53 +22,6 @@ pub struct FollowJob {
     todo: Answers,
     /// The append whose flush is under way.
     flushing: bool,
-}
-
-/// The partitions of a fetch response, each with what was asked. Both are in the order of the request,
-/// and stay where they are while a cursor moves on.
-#[derive(Debug)]
-struct Answers {
-    asked: Vec<(TopicPartition, FetchPartition)>,
-    topics: ByTopicId<FetchPartitionResult>,
-    next_asked: usize,
-    next: (usize, usize),
-}
-
-impl Answers {
-    fn new(
-        asked: Vec<(TopicPartition, FetchPartition)>,
-        topics: ByTopicId<FetchPartitionResult>,
-    ) -> Answers {
-        Answers {
-            asked,
-            topics,
-            next_asked: 0,
-            next: (0, 0),
-        }
-    }
-
-    /// The first that is not handled yet. An answer that nobody asked for is passed over.
-    fn front(&mut self) -> Option<(TopicPartition, &FetchPartition, &FetchPartitionResult)> {
-        loop {
-            let (topic, results) = self.topics.get(self.next.0)?;
-            let Some(result) = results.get(self.next.1) else {
-                self.next = (self.next.0 + 1, 0);
-                continue;
-            };
-            let id = TopicPartition::new(*topic, result.partition);
-            let mut asked = self.asked[self.next_asked..].iter();
-            if let Some(passed) = asked.position(|(asked, _)| *asked == id) {
-                self.next_asked += passed;
-                let (_, ask) = &self.asked[self.next_asked];
-                return Some((id, ask, &self.topics[self.next.0].1[self.next.1]));
-            }
-            self.next.1 += 1;
-        }
-    }
-
-    fn pop_front(&mut self) {
-        self.next.1 += 1;
-    }
 }
 
 /// Service time of a response at the fetcher, beside its appends.
@@ -195,7 +149,7 @@ impl ReplicaManager {
         &mut self,
         leader: BrokerId,
         correlation: i32,
-        response: Response,
+        response: Box<Response>,
         env: &mut Env<'_>,
     ) {
         let Some(fetcher) = self.fetchers.get_mut(leader) else {
@@ -216,7 +170,7 @@ impl ReplicaManager {
             return;
         };
         let asked = std::mem::replace(&mut fetcher.asked, Asked::Nothing);
-        match (asked, response) {
+        match (asked, *response) {
             (Asked::Fetch(asked), Response::Fetch(response)) => {
                 if !response.error.is_none() {
                     self.fetch_failed(leader, env);
@@ -347,8 +301,7 @@ impl ReplicaManager {
             && matches!(fetcher.asked, Asked::Processing)
         {
             fetcher.asked = Asked::Nothing;
-            fetcher.spare = job.todo.asked;
-            fetcher.spare.clear();
+            fetcher.spare = job.todo.into_empty_asked();
         }
         self.ask(job.leader, env);
     }

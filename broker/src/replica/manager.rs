@@ -79,7 +79,7 @@ pub enum Upcall {
         /// To whom.
         asker: Asker,
         /// What.
-        response: Option<Response>,
+        response: Option<Box<Response>>,
         /// Close the connection instead (an error under acks=0).
         close: bool,
     },
@@ -90,8 +90,8 @@ pub enum Upcall {
     ProposeIsr(TopicPartition),
     /// The high watermark of this partition moved on its leader.
     HighWatermark(TopicPartition),
-    /// A coordinator's append is done: the offset behind it, or an error.
-    CoordinatorAppended(u64, Result<Offset, ErrorCode>),
+    /// The append of a coordinator's job to this partition is done: the offset behind it, or an error.
+    CoordinatorAppended(TopicPartition, u64, Result<Offset, ErrorCode>),
     /// This broker became leader of a partition, in this epoch.
     BecameLeader(TopicPartition, LeaderEpoch),
     /// This broker leads a partition no more.
@@ -113,9 +113,7 @@ pub struct ReplicaManager {
     pub(super) replicas: SortedMap<TopicPartition, Replica>,
     pub(super) fetchers: SortedMap<BrokerId, Fetcher>,
     pub(super) purgatory: Purgatory,
-    pub(super) upcalls: Vec<Upcall>,
-    /// Numbers of waiting requests, reused.
-    pub(super) scratch: Vec<u64>,
+    pub(super) upcalls: VecDeque<Upcall>,
     /// Logs loaded at start-up that no metadata has claimed yet, by directory.
     unclaimed: BTreeMap<String, PartitionLog>,
     pub(super) high_watermark_checkpoint: CheckpointWrite,
@@ -191,8 +189,7 @@ impl ReplicaManager {
             replicas: SortedMap::new(),
             fetchers: SortedMap::new(),
             purgatory: Purgatory::default(),
-            upcalls: Vec::new(),
-            scratch: Vec::new(),
+            upcalls: VecDeque::new(),
             unclaimed,
             high_watermark_checkpoint,
             recovery_point_checkpoint,
@@ -226,13 +223,14 @@ impl ReplicaManager {
         self.replicas.values().map(|r| &r.partition)
     }
 
-    /// What the rest of the broker must do now, in exchange for an empty vector.
-    pub fn swap_upcalls(&mut self, empty: &mut Vec<Upcall>) {
-        debug_assert!(empty.is_empty(), "upcalls would be lost");
-        std::mem::swap(&mut self.upcalls, empty);
+    /// What the rest of the broker must do next.
+    #[inline]
+    pub fn next_upcall(&mut self) -> Option<Upcall> {
+        self.upcalls.pop_front()
     }
 
-    /// Whether there is anything in [`Self::swap_upcalls`].
+    /// Whether there is anything in [`Self::next_upcall`].
+    #[inline]
     pub fn has_upcalls(&self) -> bool {
         !self.upcalls.is_empty()
     }
@@ -292,7 +290,7 @@ impl ReplicaManager {
                 same_leader.push(id);
             }
             if was_leader && !replica.partition.is_leader() {
-                self.upcalls.push(Upcall::ResignedLeader(id));
+                self.upcalls.push_back(Upcall::ResignedLeader(id));
             }
             // In controlled shutdown a replica outside the ISR, or without a leader, copies no more.
             if self.in_controlled_shutdown
@@ -337,11 +335,11 @@ impl ReplicaManager {
             replica.partition.leader_epoch(),
         );
         if after.0 && after != before {
-            self.upcalls.push(Upcall::BecameLeader(id, after.1));
+            self.upcalls.push_back(Upcall::BecameLeader(id, after.1));
             self.write_epochs(id, env);
         }
         let change = if moved {
-            self.upcalls.push(Upcall::HighWatermark(id));
+            self.upcalls.push_back(Upcall::HighWatermark(id));
             Change::Any
         } else {
             Change::Role
@@ -349,7 +347,7 @@ impl ReplicaManager {
         if self.bug == Some(Bug::IsrJoinWithOldEpochOffset)
             && self.replicas[id].partition.pending().is_some()
         {
-            self.upcalls.push(Upcall::ProposeIsr(id));
+            self.upcalls.push_back(Upcall::ProposeIsr(id));
         }
         self.complete_delayed(id, change, image, env);
     }
@@ -476,7 +474,7 @@ impl ReplicaManager {
     pub fn expire_isr(&mut self, env: &mut Env<'_>) {
         for (id, replica) in self.replicas.iter_mut() {
             if replica.partition.maybe_shrink_isr(env) {
-                self.upcalls.push(Upcall::ProposeIsr(id));
+                self.upcalls.push_back(Upcall::ProposeIsr(id));
             }
         }
     }
@@ -511,7 +509,7 @@ impl ReplicaManager {
         if let Some(replica) = self.replicas.get_mut(id)
             && replica.partition.isr_refused(proposal, error)
         {
-            self.upcalls.push(Upcall::ProposeIsr(id));
+            self.upcalls.push_back(Upcall::ProposeIsr(id));
         }
     }
 
@@ -521,12 +519,12 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        self.upcalls.push(Upcall::HighWatermark(id));
+        self.upcalls.push_back(Upcall::HighWatermark(id));
         self.complete_delayed(id, Change::HighWatermark, image, env);
     }
 
-    pub(super) fn respond(&mut self, asker: Asker, response: Response) {
-        self.upcalls.push(Upcall::Respond {
+    pub(super) fn respond(&mut self, asker: Asker, response: Box<Response>) {
+        self.upcalls.push_back(Upcall::Respond {
             asker,
             response: Some(response),
             close: false,
@@ -540,12 +538,12 @@ impl ReplicaManager {
     /// Lets a request wait for that long at most.
     pub(super) fn park(&mut self, delayed: Delayed, wait_ms: i32, env: &mut Env<'_>) {
         let deadline = env.now.saturating_add(millis(i64::from(wait_ms)));
-        self.purgatory.park(delayed, deadline);
-        self.set_purgatory_timer(env);
+        let timer = self.purgatory.park(delayed, deadline);
+        self.set_purgatory_timer(timer, env);
     }
 
-    pub(super) fn set_purgatory_timer(&mut self, env: &mut Env<'_>) {
-        if let Some(at) = self.purgatory.timer_to_set() {
+    pub(super) fn set_purgatory_timer(&self, at: Option<Nanos>, env: &mut Env<'_>) {
+        if let Some(at) = at {
             let token = TimerToken(self.timer_kind_purgatory);
             env.timer_in(at.saturating_sub(env.now), token);
         }

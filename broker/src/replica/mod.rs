@@ -6,11 +6,12 @@
 //! - [`alter_partition`] proposals of an ISR on their way to the controller
 //! - [`fetch`] reading as leader, waiting for data; `offset_by_time` finding a record by its time
 //! - `delete_records` deleting from the front as leader, waiting for followers to do the same
-//! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`)
+//! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`); `answers` what they gave
 //! - `durability` flushes, checkpoints, and what a failing disk does
 //! - [`purgatory`] requests that wait
 
 pub mod alter_partition;
+mod answers;
 mod compaction;
 mod delete_records;
 mod durability;

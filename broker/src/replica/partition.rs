@@ -178,9 +178,25 @@ impl Partition {
         &self.remotes
     }
 
-    /// Whether that broker has a replica that this leader knows of.
-    pub fn has_remote(&self, broker: BrokerId) -> bool {
-        self.remotes.iter().any(|r| r.broker == broker)
+    /// Where that broker's replica is in [`Self::remotes`], if this leader knows of one.
+    pub fn remote_of(&self, broker: BrokerId) -> Option<usize> {
+        self.remotes.iter().position(|r| r.broker == broker)
+    }
+
+    /// The same of a follower that fetches with this broker epoch, or the error that fences its fetch.
+    pub fn fetching_remote(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        image: &MetadataImage,
+    ) -> Result<usize, ErrorCode> {
+        let remote = self
+            .remote_of(broker)
+            .ok_or(ErrorCode::UnknownLeaderEpoch)?;
+        match is_of_former_process(broker, epoch, image) {
+            true => Err(ErrorCode::NotLeaderOrFollower),
+            false => Ok(remote),
+        }
     }
 
     /// min(`min.insync.replicas`, replication factor): `Partition.effectiveMinIsr` (since 3.7).
@@ -447,38 +463,20 @@ impl Partition {
         }
     }
 
-    /// Whether a broker that is alive has registered again since it had that epoch (KIP-903).
-    pub fn is_of_former_process(
-        &self,
-        broker: BrokerId,
-        epoch: BrokerEpoch,
-        image: &MetadataImage,
-    ) -> bool {
-        let alive = image.broker(broker).filter(|b| !b.fenced);
-        epoch != -1 && alive.is_some_and(|b| b.epoch > epoch)
-    }
-
-    /// `Partition.updateFollowerFetchState`: what a follower's fetch says of its log. Returns whether
-    /// the high watermark moved, or the error that fences a stale fetch.
+    /// `Partition.updateFollowerFetchState`: what the fetch of a remote says of its log. Returns whether
+    /// the high watermark moved.
     pub fn update_follower(
         &mut self,
-        broker: BrokerId,
+        remote: usize,
         broker_epoch: BrokerEpoch,
         fetch_offset: Offset,
         log_start_offset: Offset,
         image: &MetadataImage,
         env: &mut Env<'_>,
-    ) -> Result<bool, ErrorCode> {
+    ) -> bool {
         let leader_end = self.log.log_end_offset();
-        let former = self.is_of_former_process(broker, broker_epoch, image);
-        let remote = self
-            .remotes
-            .iter_mut()
-            .find(|r| r.broker == broker)
-            .ok_or(ErrorCode::UnknownLeaderEpoch)?;
-        if former {
-            return Err(ErrorCode::NotLeaderOrFollower);
-        }
+        let remote = &mut self.remotes[remote];
+        let broker = remote.broker;
         let now = env.wall_ms;
         if fetch_offset >= leader_end {
             remote.last_caught_up_ms = remote.last_caught_up_ms.max(now);
@@ -493,15 +491,20 @@ impl Partition {
         remote.last_fetch_ms = now;
         remote.broker_epoch = Some(broker_epoch);
         self.maybe_expand_isr(broker, image, env);
-        Ok(moved && self.maybe_increment_high_watermark(image, env))
+        moved && self.maybe_increment_high_watermark(image, env)
     }
 
     /// `Partition.maybeExpandIsr`: the follower's log end has reached the high watermark and the start
     /// of this leader epoch, and it is eligible.
+    #[inline]
     fn maybe_expand_isr(&mut self, broker: BrokerId, image: &MetadataImage, env: &mut Env<'_>) {
-        if self.pending.is_some() || self.isr.contains(&broker) || !self.is_leader() {
-            return;
+        if self.pending.is_none() && !self.isr.contains(&broker) && self.is_leader() {
+            self.maybe_add_to_isr(broker, image, env);
         }
+    }
+
+    #[cold] // most fetches are of members
+    fn maybe_add_to_isr(&mut self, broker: BrokerId, image: &MetadataImage, env: &mut Env<'_>) {
         let Some(remote) = self.remotes.iter().find(|r| r.broker == broker) else {
             return;
         };
@@ -622,4 +625,13 @@ impl Partition {
             _ => true,
         }
     }
+}
+
+/// Whether a broker that is alive has registered again since it had that epoch (KIP-903).
+pub fn is_of_former_process(broker: BrokerId, epoch: BrokerEpoch, image: &MetadataImage) -> bool {
+    let is_newer = || {
+        let registered = image.broker(broker);
+        registered.is_some_and(|b| !b.fenced && b.epoch > epoch)
+    };
+    epoch != -1 && is_newer()
 }

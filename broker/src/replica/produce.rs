@@ -44,16 +44,13 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let mut todo: Vec<(TopicPartition, Bytes)> = request
-            .topics
-            .into_iter()
-            .flat_map(|(topic, partitions)| {
-                partitions
-                    .into_iter()
-                    .map(move |p| (TopicPartition::new(topic, p.partition), p.records))
-            })
-            .collect();
-        todo.reverse();
+        let partitions = request.topics.iter().map(|(_, of_topic)| of_topic.len());
+        let mut todo: Vec<(TopicPartition, Bytes)> = Vec::with_capacity(partitions.sum());
+        for (topic, of_topic) in request.topics.into_iter().rev() {
+            for p in of_topic.into_iter().rev() {
+                todo.push((TopicPartition::new(topic, p.partition), p.records));
+            }
+        }
         let job = ProduceJob {
             asker,
             acks: request.acks,
@@ -146,7 +143,7 @@ impl ReplicaManager {
             }
         }
         if job.has_flushed {
-            self.upcalls.push(Upcall::AnswerProduce(Box::new(job)));
+            self.upcalls.push_back(Upcall::AnswerProduce(Box::new(job)));
         } else {
             self.produce_appended(job, image, env);
         }
@@ -229,7 +226,7 @@ impl ReplicaManager {
             // metadata (KafkaApis.handleProduceRequest).
             let close = delayed.partitions.iter().any(|p| !p.result.error.is_none());
             self.facts_of_success(&delayed, job.acks, env);
-            self.upcalls.push(Upcall::Respond {
+            self.upcalls.push_back(Upcall::Respond {
                 asker: job.asker,
                 response: None,
                 close,
@@ -273,7 +270,8 @@ impl ReplicaManager {
         for status in delayed.partitions {
             push_by_topic(&mut topics, &status.partition.topic, status.result);
         }
-        self.respond(delayed.asker, Response::Produce(ProduceResponse { topics }));
+        let response = Response::Produce(ProduceResponse { topics });
+        self.respond(delayed.asker, Box::new(response));
     }
 
     /// The log of a partition that this broker leads grew; its high watermark may have moved with it.
@@ -285,7 +283,7 @@ impl ReplicaManager {
         env: &mut Env<'_>,
     ) {
         if high_watermark_moved {
-            self.upcalls.push(Upcall::HighWatermark(id));
+            self.upcalls.push_back(Upcall::HighWatermark(id));
             self.complete_delayed(id, Change::Any, image, env);
         } else {
             self.complete_delayed(id, Change::LogEnd, image, env);
@@ -300,36 +298,31 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let mut watching = std::mem::take(&mut self.scratch);
-        self.purgatory.watching(id, change, &mut watching);
-        for waiting in watching.drain(..) {
-            let Some(at) = self.purgatory.index(waiting) else {
-                // Answered by one before it.
-                continue;
-            };
-            let is_ready = match self.purgatory.at_mut(at) {
+        let mut from = 0;
+        while let Some((at, waiting)) = self.purgatory.watching(from, id, change) {
+            let is_ready = match waiting {
                 Delayed::Produce(produce) => try_complete(&self.replicas, produce, env),
                 Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, &fetch.request),
                 Delayed::Deletion(deletion) => deletion.try_complete(&self.replicas, image),
             };
-            if is_ready {
-                match self.purgatory.take(at) {
-                    Delayed::Produce(produce) => self.answer_produce(produce),
-                    Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
-                    Delayed::Deletion(deletion) => self.answer_deletion(deletion),
-                }
+            if !is_ready {
+                from = at + 1;
+                continue;
+            }
+            // Answering lets no other request go, so that those behind it move up by this one.
+            from = at;
+            match self.purgatory.take(at) {
+                Delayed::Produce(produce) => self.answer_produce(produce),
+                Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
+                Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
-        self.scratch = watching;
     }
 
     /// The purgatory's timer fired.
     pub fn expire(&mut self, image: &MetadataImage, env: &mut Env<'_>) {
-        for waiting in self.purgatory.expired(env.now) {
-            let Some(at) = self.purgatory.index(waiting) else {
-                continue;
-            };
-            match self.purgatory.take(at) {
+        while let Some(late) = self.purgatory.take_expired(env.now) {
+            match late {
                 Delayed::Produce(mut delayed) => {
                     for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
                         decide(status, ErrorCode::RequestTimedOut, env);
@@ -340,7 +333,8 @@ impl ReplicaManager {
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
-        self.set_purgatory_timer(env);
+        let next = self.purgatory.timer_to_set(env.now);
+        self.set_purgatory_timer(next, env);
     }
 
     /// A coordinator's records, appended with acks=1 as `CoordinatorPartitionWriter` does; the
@@ -359,18 +353,18 @@ impl ReplicaManager {
             .filter(|r| r.partition.is_leader())
         else {
             let error = Err(ErrorCode::NotLeaderOrFollower);
-            self.upcalls.push(Upcall::CoordinatorAppended(job, error));
+            self.upcalls
+                .push_back(Upcall::CoordinatorAppended(id, job, error));
             return;
         };
-        let append = Append::Coordinator {
-            partition: id,
-            job,
-            records,
-        };
         if replica.held.is_some() {
-            replica.queue.push_back(append);
+            replica.queue.push_back(Append::Coordinator {
+                partition: id,
+                job,
+                records,
+            });
         } else {
-            self.continue_append(append, Turn::Locked, image, env);
+            self.run_coordinator_append(id, job, records, Turn::Locked, image, env);
         }
     }
 
@@ -397,7 +391,7 @@ impl ReplicaManager {
         };
         if let Some(error) = refused {
             self.upcalls
-                .push(Upcall::CoordinatorAppended(job, Err(error)));
+                .push_back(Upcall::CoordinatorAppended(id, job, Err(error)));
             return;
         }
         if turn == Turn::Locked {
@@ -425,7 +419,8 @@ impl ReplicaManager {
                         self.log_directory_failed(error, env);
                     }
                     let error = Err(refused.error_code());
-                    self.upcalls.push(Upcall::CoordinatorAppended(job, error));
+                    self.upcalls
+                        .push_back(Upcall::CoordinatorAppended(id, job, error));
                     return;
                 }
             };
@@ -443,7 +438,8 @@ impl ReplicaManager {
         let partition = &mut self.replicas.get_mut(id).expect("checked above").partition;
         let end = partition.log.log_end_offset();
         let moved = partition.maybe_increment_high_watermark(image, env);
-        self.upcalls.push(Upcall::CoordinatorAppended(job, Ok(end)));
+        self.upcalls
+            .push_back(Upcall::CoordinatorAppended(id, job, Ok(end)));
         self.log_grew(id, moved, image, env);
     }
 }

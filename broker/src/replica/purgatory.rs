@@ -135,29 +135,33 @@ impl Delayed {
 /// waits for a partition is found by looking at each.
 #[derive(Debug, Default)]
 pub struct Purgatory {
-    next: u64,
-    /// Number, deadline and request, oldest first.
-    waiting: Vec<(u64, Nanos, Delayed)>,
+    /// Deadline and request, oldest first.
+    waiting: Vec<(Nanos, Delayed)>,
     /// How many of them are deletions.
     deletions: usize,
+    /// The timer's instant: not after any deadline.
     timer_at: Option<Nanos>,
 }
 
 impl Purgatory {
-    /// Parks a request until one of its partitions changes or the deadline passes.
-    pub fn park(&mut self, delayed: Delayed, deadline: Nanos) {
+    /// Parks a request until one of its partitions changes or the deadline passes. Returns when the timer
+    /// must be set to, if it must: one timer serves all deadlines.
+    pub fn park(&mut self, delayed: Delayed, deadline: Nanos) -> Option<Nanos> {
         self.deletions += usize::from(matches!(delayed, Delayed::Deletion(_)));
-        self.waiting.push((self.next, deadline, delayed));
-        self.next += 1;
+        self.waiting.push((deadline, delayed));
+        if self.timer_at.is_some_and(|at| at <= deadline) {
+            return None;
+        }
+        self.timer_at = Some(deadline);
+        self.timer_at
     }
 
-    /// When the timer must be set to, if it must: one timer serves all deadlines.
-    pub fn timer_to_set(&mut self) -> Option<Nanos> {
-        let first = self
-            .waiting
-            .iter()
-            .map(|(_, deadline, _)| *deadline)
-            .min()?;
+    /// The timer fired, and what was due is taken out: when it must be set to next, if it must.
+    pub fn timer_to_set(&mut self, now: Nanos) -> Option<Nanos> {
+        if self.timer_at.is_some_and(|at| at <= now) {
+            self.timer_at = None;
+        }
+        let first = self.waiting.iter().map(|(deadline, _)| *deadline).min()?;
         if self.timer_at.is_some_and(|at| at <= first) {
             return None;
         }
@@ -165,40 +169,33 @@ impl Purgatory {
         self.timer_at
     }
 
-    /// The timer fired: the number of each request whose deadline has passed, oldest first.
-    pub fn expired(&mut self, now: Nanos) -> Vec<u64> {
-        if self.timer_at.is_some_and(|at| at <= now) {
-            self.timer_at = None;
-        }
-        let late = self
-            .waiting
-            .iter()
-            .filter(|(_, deadline, _)| *deadline <= now);
-        late.map(|(id, ..)| *id).collect()
+    /// Takes the oldest request out whose deadline has passed.
+    pub fn take_expired(&mut self, now: Nanos) -> Option<Delayed> {
+        let late = |(deadline, _): &(Nanos, Delayed)| *deadline <= now;
+        let at = self.waiting.iter().position(late)?;
+        Some(self.take(at))
     }
 
-    /// Numbers of the requests that may have waited for this change of a partition, oldest first, behind what is in the vector.
-    pub fn watching(&self, partition: TopicPartition, change: Change, into: &mut Vec<u64>) {
-        let watching = self
-            .waiting
-            .iter()
-            .filter(|(.., delayed)| delayed.waits_for(partition, change));
-        into.extend(watching.map(|(id, ..)| *id));
-    }
-
-    /// Where the request of that number is, unless it was answered.
-    pub fn index(&self, id: u64) -> Option<usize> {
-        self.waiting.binary_search_by_key(&id, |(id, ..)| *id).ok()
-    }
-
-    /// The request there, to note its progress.
-    pub fn at_mut(&mut self, index: usize) -> &mut Delayed {
-        &mut self.waiting[index].2
+    /// The oldest request, of those from that place on, that may have waited for this change of a
+    /// partition: where it is, and itself to note its progress.
+    #[inline]
+    pub fn watching(
+        &mut self,
+        from: usize,
+        partition: TopicPartition,
+        change: Change,
+    ) -> Option<(usize, &mut Delayed)> {
+        let mut waiting = self.waiting.iter_mut().enumerate().skip(from);
+        waiting.find_map(|(at, (_, delayed))| {
+            delayed
+                .waits_for(partition, change)
+                .then_some((at, delayed))
+        })
     }
 
     /// Takes the request there out.
-    pub fn take(&mut self, index: usize) -> Delayed {
-        let taken = self.waiting.remove(index).2;
+    pub fn take(&mut self, at: usize) -> Delayed {
+        let taken = self.waiting.remove(at).1;
         self.deletions -= usize::from(matches!(taken, Delayed::Deletion(_)));
         taken
     }
@@ -206,5 +203,95 @@ impl Purgatory {
     /// Whether any DeleteRecords waits (`DelayedOperations.numDelayedDelete` is not 0).
     pub fn has_deletions(&self) -> bool {
         self.deletions > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::FetchPartition;
+    use smallvec::smallvec;
+
+    const TOPIC: TopicId = TopicId(7);
+
+    /// The fetch of a partition, told from others by its correlation id.
+    fn fetch(correlation: i32, partition: i32) -> Delayed {
+        let ask = FetchPartition {
+            partition,
+            current_leader_epoch: NO_EPOCH,
+            fetch_offset: 0,
+            last_fetched_epoch: NO_EPOCH,
+            log_start_offset: -1,
+            partition_max_bytes: 1,
+        };
+        let conn = ConnId(0);
+        Delayed::Fetch(DelayedFetch {
+            asker: Asker { conn, correlation },
+            request: FetchRequest {
+                replica_id: -1,
+                replica_epoch: -1,
+                max_wait_ms: 500,
+                min_bytes: 1,
+                max_bytes: 1,
+                isolation_level: 0,
+                topics: vec![(TOPIC, smallvec![ask])],
+            },
+        })
+    }
+
+    fn number(delayed: &Delayed) -> i32 {
+        match delayed {
+            Delayed::Fetch(fetch) => fetch.asker.correlation,
+            other => panic!("not a fetch: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_partition_is_found_in_the_order_of_arrival() {
+        let mut purgatory = Purgatory::default();
+        for (correlation, partition) in [(1, 0), (2, 1), (3, 0), (4, 0)] {
+            purgatory.park(fetch(correlation, partition), 100);
+        }
+        let id = TopicPartition::new(TOPIC, 0);
+        let mut found = |from, change| {
+            let found = purgatory.watching(from, id, change);
+            found.map(|(at, delayed)| (at, number(delayed)))
+        };
+        assert_eq!(
+            found(0, Change::LogEnd),
+            None,
+            "a consumer waits for the high watermark"
+        );
+        assert_eq!(found(0, Change::HighWatermark), Some((0, 1)));
+        assert_eq!(found(1, Change::HighWatermark), Some((2, 3)));
+        assert_eq!(number(&purgatory.take(2)), 3);
+        let behind = purgatory.watching(2, id, Change::Any);
+        assert_eq!(
+            behind.map(|(at, delayed)| (at, number(delayed))),
+            Some((2, 4))
+        );
+        assert!(purgatory.watching(3, id, Change::Any).is_none());
+    }
+
+    #[test]
+    fn one_timer_serves_all_deadlines() {
+        let mut purgatory = Purgatory::default();
+        assert_eq!(purgatory.park(fetch(1, 0), 300), Some(300));
+        assert_eq!(purgatory.park(fetch(2, 0), 400), None);
+        assert_eq!(purgatory.park(fetch(3, 0), 200), Some(200));
+        assert_eq!(purgatory.park(fetch(4, 0), 200), None);
+        let late = std::iter::from_fn(|| purgatory.take_expired(200));
+        assert_eq!(
+            late.map(|delayed| number(&delayed)).collect::<Vec<_>>(),
+            [3, 4]
+        );
+        assert_eq!(purgatory.timer_to_set(200), Some(300));
+        // An older timer fires at an instant for which there is one already.
+        assert_eq!(purgatory.timer_to_set(250), None);
+        assert_eq!(purgatory.take_expired(300).map(|d| number(&d)), Some(1));
+        assert_eq!(purgatory.timer_to_set(300), Some(400));
+        assert_eq!(purgatory.take_expired(400).map(|d| number(&d)), Some(2));
+        assert_eq!(purgatory.timer_to_set(400), None);
+        assert_eq!(purgatory.park(fetch(5, 0), 900), Some(900));
     }
 }

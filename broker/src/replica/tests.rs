@@ -127,7 +127,10 @@ impl Play {
         epoch: BrokerEpoch,
         offset: Offset,
     ) -> Result<bool, ErrorCode> {
-        self.act(|p, image, env| p.update_follower(broker, epoch, offset, 0, image, env))
+        self.act(|p, image, env| {
+            let remote = p.fetching_remote(broker, epoch, image)?;
+            Ok(p.update_follower(remote, epoch, offset, 0, image, env))
+        })
     }
 
     pub(super) fn high_watermark(&self) -> Offset {
