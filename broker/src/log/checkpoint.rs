@@ -186,7 +186,7 @@ impl CheckpointWrite {
 
     /// Where the text goes first.
     pub fn temporary_path(path: &str) -> String {
-        format!("{path}.tmp")
+        [path, ".tmp"].concat()
     }
 
     /// Whether a write is under way.

@@ -58,7 +58,9 @@ pub(super) struct Arriving {
 impl Segment {
     /// Path of a file of the segment that begins at `base_offset`: `suffix` is `.log`, `.index` ...
     pub fn path(dir: &str, base_offset: Offset, suffix: &str) -> String {
-        format!("{dir}/{base_offset:020}{suffix}")
+        let digits = twenty_digits(base_offset);
+        let digits = str::from_utf8(&digits).expect("digits are ASCII");
+        [dir, "/", digits, suffix].concat()
     }
 
     /// A segment whose file is open and empty.
@@ -337,6 +339,24 @@ impl Segment {
     }
 }
 
+/// What `{offset:020}` gives (`LogFileUtils.filenamePrefixFromOffset`). Formatting writes each zero on its
+/// own, and a broker that starts names many files.
+fn twenty_digits(offset: Offset) -> [u8; 20] {
+    let mut digits = [b'0'; 20];
+    let mut rest = offset.unsigned_abs();
+    for digit in digits.iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if offset < 0 {
+        digits[0] = b'-';
+    }
+    digits
+}
+
 fn indexed(batch: &BatchMetadata) -> IndexedBatch {
     IndexedBatch {
         last_offset: batch.last_offset,
@@ -384,5 +404,18 @@ impl DeletedSegment {
             disk.close(file);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segments_files_are_named_by_twenty_digits() {
+        for offset in [0, 7, 1_234_567, Offset::MAX, -1, Offset::MIN] {
+            let expected = format!("t-0/{offset:020}.log");
+            assert_eq!(Segment::path("t-0", offset, ".log"), expected);
+        }
     }
 }
