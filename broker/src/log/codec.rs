@@ -342,9 +342,20 @@ pub fn check_records(
     max: usize,
     see: impl FnMut(i64, bool),
 ) -> Result<(), CodecError> {
-    let Some(codec) = Codec::of(header.compression())? else {
-        return Ok(check_plain(batch, header, see)?);
-    };
+    match Codec::of(header.compression())? {
+        None => Ok(check_plain(batch, header, see)?),
+        Some(codec) => check_compressed(batch, header, codec, max, see),
+    }
+}
+
+#[cold]
+fn check_compressed(
+    batch: &[u8],
+    header: &BatchHeader,
+    codec: Codec,
+    max: usize,
+    see: impl FnMut(i64, bool),
+) -> Result<(), CodecError> {
     let whole = decompressed(batch, header, codec, max)?;
     let mut plain = *header;
     plain.batch_length = length_of(&whole).ok_or_else(|| codec.too_large(max))?;

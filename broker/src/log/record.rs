@@ -56,6 +56,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
+    #[cold]
     fn wrong<T>(&self, what: &'static str) -> Result<T, BatchError> {
         Err(BatchError::Record { at: self.at, what })
     }
@@ -68,18 +69,23 @@ impl Cursor<'_> {
         Ok(byte)
     }
 
-    #[inline]
+    #[inline(always)]
     fn unsigned(&mut self, bytes_max: u32) -> Result<u64, BatchError> {
         // Most numbers are small.
-        match self.bytes.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
+        match self.bytes.get(self.at..) {
+            Some(&[byte @ ..0x80, ..]) => {
                 self.at += 1;
                 Ok(u64::from(byte))
+            }
+            Some(&[low, high @ ..0x80, ..]) => {
+                self.at += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.unsigned_of_several_bytes(bytes_max),
         }
     }
 
+    #[cold]
     fn unsigned_of_several_bytes(&mut self, bytes_max: u32) -> Result<u64, BatchError> {
         let mut value = 0u64;
         for index in 0..bytes_max {
@@ -93,20 +99,20 @@ impl Cursor<'_> {
         self.wrong("varint is too long")
     }
 
-    #[inline]
+    #[inline(always)]
     fn varlong(&mut self) -> Result<i64, BatchError> {
         let raw = self.unsigned(10)?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<i32, BatchError> {
         let raw = self.unsigned(5)? as u32;
         Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
     }
 
     /// A length and that many bytes; a negative length is null (`Utils.readBytes`).
-    #[inline]
+    #[inline(always)]
     fn nullable(&mut self) -> Result<Option<Range<usize>>, BatchError> {
         let length = self.varint()?;
         if length < 0 {
@@ -118,6 +124,18 @@ impl Cursor<'_> {
         let range = self.at..self.at + length as usize;
         self.at = range.end;
         Ok(Some(range))
+    }
+
+    /// Checks that many record headers.
+    #[inline(never)]
+    fn skip_headers(&mut self, count: i32) -> Result<(), BatchError> {
+        for _ in 0..count {
+            if self.nullable()?.is_none() {
+                return self.wrong("header key is null");
+            }
+            self.nullable()?;
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +152,7 @@ pub(super) struct RawRecord {
 }
 
 /// Parses the record that begins at byte `at` of a whole batch.
+#[inline]
 pub(super) fn parse_record(batch: &[u8], at: usize) -> Result<RawRecord, BatchError> {
     let mut cursor = Cursor { bytes: batch, at };
     let size = cursor.varint()?;
@@ -153,11 +172,8 @@ pub(super) fn parse_record(batch: &[u8], at: usize) -> Result<RawRecord, BatchEr
         return cursor.wrong("number of headers is not valid");
     }
     let headers_start = cursor.at;
-    for _ in 0..header_count {
-        if cursor.nullable()?.is_none() {
-            return cursor.wrong("header key is null");
-        }
-        cursor.nullable()?;
+    if header_count > 0 {
+        cursor.skip_headers(header_count)?;
     }
     if cursor.at != end {
         return cursor.wrong("record ends before its size");
