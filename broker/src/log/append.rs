@@ -146,11 +146,9 @@ pub(super) fn validate_produced(
         }
         Err(error) => return Err(AppendError::CorruptRecord(error)),
     };
-    // Bytes behind it that are no whole batch are cut off (`trimInvalidBytes`).
-    match BatchHeader::next(&records[header.size()..]) {
-        Ok(None) => {}
-        Ok(Some(_)) => return Err(AppendError::InvalidBatch("more than one record batch")),
-        Err(error) => return Err(AppendError::CorruptRecord(error)),
+    let behind = &records[header.size()..];
+    if !behind.is_empty() {
+        check_bytes_behind(behind)?;
     }
     if header.base_offset != 0 {
         return Err(AppendError::InvalidBatch("base offset is not 0"));
@@ -219,6 +217,16 @@ pub(super) fn validate_produced(
     Err(AppendError::InvalidTimestamp { timestamp, now_ms })
 }
 
+/// Bytes behind the batch that are no whole batch are cut off (`trimInvalidBytes`).
+#[cold]
+fn check_bytes_behind(bytes: &[u8]) -> Result<(), AppendError> {
+    match BatchHeader::next(bytes) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(AppendError::InvalidBatch("more than one record batch")),
+        Err(error) => Err(AppendError::CorruptRecord(error)),
+    }
+}
+
 impl PartitionLog {
     /// Appends what a producer sent: validates the batch, gives it the offsets at the log end and the
     /// leader's epoch, and checks its sequence. A retry of one of the producer's last batches is
@@ -275,7 +283,7 @@ impl PartitionLog {
             self.active().size,
             self.prefix(),
         );
-        self.batches.push(batch);
+        self.push_batch(batch);
         self.index(self.batches.len() - 1, config, disk)?;
         self.producers.update(&batch);
         self.log_end = last_offset + 1;
@@ -334,6 +342,11 @@ impl PartitionLog {
         let known = self.batches.len();
         let mut at = 0;
         let mut out_of_order = None;
+        let mut arriving = Arriving {
+            bytes: 0,
+            last_offset: -1,
+            max_timestamp: -1,
+        };
         while let Some(header) =
             BatchHeader::next(&records[at..]).map_err(AppendError::CorruptRecord)?
         {
@@ -347,38 +360,30 @@ impl PartitionLog {
             let position = at as u64;
             let batch =
                 BatchMetadata::new(&header, header.base_offset, epoch, position, self.prefix());
-            if let Some(previous) = self.batches[known..].last()
-                && previous.last_offset >= batch.last_offset
-            {
-                out_of_order = Some(AppendError::OffsetsOutOfOrder {
-                    previous_last_offset: previous.last_offset,
-                    last_offset: batch.last_offset,
-                });
+            if batch.last_offset <= arriving.last_offset {
+                out_of_order = Some((arriving.last_offset, batch.last_offset));
             }
-            self.batches.push(batch);
+            arriving.last_offset = batch.last_offset;
+            arriving.max_timestamp = arriving.max_timestamp.max(batch.max_timestamp);
+            self.push_batch(batch);
             at += header.size();
         }
-        if let Some(error) = out_of_order {
-            return Err(error);
+        arriving.bytes = at as u64;
+        if let Some((previous_last_offset, last_offset)) = out_of_order {
+            return Err(AppendError::OffsetsOutOfOrder {
+                previous_last_offset,
+                last_offset,
+            });
         }
         let Some(first) = self.batches.get(known) else {
             return Ok(());
         };
-        if first.base_offset < self.log_end {
+        let first_offset = first.base_offset;
+        if first_offset < self.log_end {
             return Err(AppendError::UnexpectedAppendOffset {
-                first_offset: first.base_offset,
+                first_offset,
                 log_end: self.log_end,
             });
-        }
-        let first_offset = first.base_offset;
-        let mut arriving = Arriving {
-            bytes: at as u64,
-            last_offset: first_offset,
-            max_timestamp: -1,
-        };
-        for batch in &self.batches[known..] {
-            arriving.last_offset = batch.last_offset;
-            arriving.max_timestamp = arriving.max_timestamp.max(batch.max_timestamp);
         }
         self.maybe_roll(arriving, first_offset, config, now_ms, disk)?;
         self.check_relative_offset(arriving.last_offset)?;

@@ -112,6 +112,7 @@ fn i64_at(bytes: &[u8], at: usize) -> i64 {
 
 impl BatchHeader {
     /// Reads the header at the start of `bytes`, of which the records may be missing.
+    #[inline]
     pub fn read(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         // Of known length, so that no field is checked for being there.
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
@@ -143,6 +144,7 @@ impl BatchHeader {
 
     /// The next whole batch at the start of `bytes`; `None` where they end before it does. The order
     /// of the checks is that of `FileLogInputStream.nextBatch`.
+    #[inline]
     pub fn next(bytes: &[u8]) -> Result<Option<BatchHeader>, BatchError> {
         if bytes.len() < HEADER_SIZE_UP_TO_MAGIC {
             return Ok(None);

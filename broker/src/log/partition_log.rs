@@ -17,6 +17,9 @@ use crate::log::segment::{DeletedSegment, Segment};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
+/// Room for so many batches' metadata is made with the first of a log.
+const BATCHES_ROOM: usize = 64;
+
 /// Where a batch is, and what is needed of it without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // fields of the batch's header
@@ -253,6 +256,23 @@ impl PartitionLog {
         &self.batches
     }
 
+    /// Takes note of a batch.
+    #[inline]
+    pub(super) fn push_batch(&mut self, batch: BatchMetadata) {
+        if self.batches.len() == self.batches.capacity() {
+            self.make_room_for_batches();
+        }
+        self.batches.push(batch);
+    }
+
+    /// A log that gets one batch gets many: room for them comes in large pieces, so that those that are
+    /// known are moved seldom.
+    #[cold]
+    fn make_room_for_batches(&mut self) {
+        let more = BATCHES_ROOM.max(3 * self.batches.len());
+        self.batches.reserve(more);
+    }
+
     /// The batches that hold offsets from `offset` on: what an append has just added, for instance.
     pub fn batches_metadata_from(&self, offset: Offset) -> &[BatchMetadata] {
         &self.batches[self.first_ending_at_or_after(offset)..]
@@ -385,19 +405,26 @@ impl PartitionLog {
         if first >= bound {
             return Ok(Bytes::new());
         }
-        let segment = self.segment_of(self.batches[first].base_offset);
-        if segment.base_offset != self.active().base_offset {
+        let mut segment = self.active();
+        let base_offset = self.batches[first].base_offset;
+        if base_offset < segment.base_offset {
+            segment = self.segment_of(base_offset);
             bound = bound.min(self.end_of_segment_with(segment));
         }
         let start = self.batches[first].position;
         let limit = start + max_bytes.max(0) as u64;
-        let fitting =
-            self.batches[first..bound].partition_point(|batch| batch.end_position() <= limit);
+        let available = &self.batches[first..bound];
+        let fits = |batch: &BatchMetadata| batch.end_position() <= limit;
+        let fitting = match available {
+            // Mostly all of them do.
+            [.., last] if fits(last) => available.len(),
+            _ => available.partition_point(fits),
+        };
         let count = fitting.max(usize::from(min_one_message));
         if count == 0 {
             return Ok(Bytes::new());
         }
-        let end = self.batches[first + count - 1].end_position();
+        let end = available[count - 1].end_position();
         Ok(disk.read(segment.file, start, end - start)?)
     }
 
