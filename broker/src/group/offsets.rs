@@ -31,24 +31,45 @@ const LOAD_COST_PER_KIB: Nanos = 10 * MICROS;
 struct Shard {
     leader_epoch: LeaderEpoch,
     loaded: bool,
-    /// Versions of each offset with the log offset of their record, ascending. The newest below the
-    /// high watermark is the committed one.
-    offsets: BTreeMap<OffsetKey, Vec<(Offset, OffsetValue)>>,
+    /// By group and topic: what is asked for together is found with one look.
+    offsets: BTreeMap<TopicName, BTreeMap<TopicName, TopicOffsets>>,
 }
 
 impl Shard {
-    fn apply(&mut self, key: OffsetKey, at: Offset, value: OffsetValue, high_watermark: Offset) {
-        let versions = self.offsets.entry(key).or_default();
+    fn offsets_mut(&mut self, group: &TopicName, topic: &TopicName) -> &mut TopicOffsets {
+        let topics = self.offsets.entry(group.clone()).or_default();
+        topics.entry(topic.clone()).or_default()
+    }
+
+    fn offsets(&self, group: &str, topic: &str) -> Option<&TopicOffsets> {
+        self.offsets.get(group)?.get(topic)
+    }
+}
+
+/// Offsets of one group for the partitions of one topic.
+#[derive(Debug, Default)]
+struct TopicOffsets {
+    /// Versions of each offset with the log offset of their record, ascending. The newest below the
+    /// high watermark is the committed one.
+    versions: SortedMap<i32, Vec<(Offset, OffsetValue)>>,
+}
+
+impl TopicOffsets {
+    fn apply(&mut self, partition: i32, at: Offset, value: OffsetValue, high_watermark: Offset) {
+        let Some(versions) = self.versions.get_mut(partition) else {
+            self.versions.insert(partition, vec![(at, value)]);
+            return;
+        };
         versions.push((at, value));
         // Only the newest committed version can ever be read again.
         let committed = versions.iter().rposition(|(at, _)| *at < high_watermark);
-        if let Some(newest) = committed {
+        if let Some(newest @ 1..) = committed {
             versions.drain(..newest);
         }
     }
 
-    fn committed(&self, key: &OffsetKey, high_watermark: Offset) -> Option<OffsetValue> {
-        let versions = self.offsets.get(key)?;
+    fn committed(&self, partition: i32, high_watermark: Offset) -> Option<OffsetValue> {
+        let versions = self.versions.get(partition)?;
         let newest = versions.iter().rev().find(|(at, _)| *at < high_watermark)?;
         Some(newest.1)
     }
@@ -160,7 +181,8 @@ impl OffsetsCoordinator {
                 let key = record.key.and_then(OffsetKey::decode);
                 let value = record.value.and_then(OffsetValue::decode);
                 if let (Some(key), Some(value)) = (key, value) {
-                    shard.apply(key, record.offset, value, log.high_watermark);
+                    let offsets = shard.offsets_mut(&key.group, &key.topic);
+                    offsets.apply(key.partition, record.offset, value, log.high_watermark);
                 }
             }
         }
@@ -210,8 +232,13 @@ impl OffsetsCoordinator {
         }
         let mut batch = BatchBuilder::with_capacity(COMMIT_BATCH_BYTES);
         for (topic, commits) in &request.topics {
+            let mut key = OffsetKey {
+                group: request.group.clone(),
+                topic: topic.clone(),
+                partition: 0,
+            };
             for commit in commits {
-                let key = key_of(&request.group, topic, commit.partition);
+                key.partition = commit.partition;
                 let value = value_of(commit, env.wall_ms);
                 key.encode(&mut self.key_bytes);
                 value.encode(&mut self.value_bytes);
@@ -253,15 +280,20 @@ impl OffsetsCoordinator {
         let commit = self.pending.get_mut(job)?;
         commit.end = Some(end);
         let shard = self.shards.get_mut(commit.partition)?;
-        let entries = commit
-            .request
+        let request = &commit.request;
+        let count: usize = request
             .topics
             .iter()
-            .flat_map(|(topic, commits)| commits.iter().map(move |commit| (topic, commit)));
-        let count = entries.clone().count() as Offset;
-        for (at, (topic, c)) in (end - count..end).zip(entries) {
-            let key = key_of(&commit.request.group, topic, c.partition);
-            shard.apply(key, at, value_of(c, commit.timestamp), high_watermark);
+            .map(|(_, commits)| commits.len())
+            .sum();
+        let mut at = end - count as Offset;
+        for (topic, commits) in &request.topics {
+            let offsets = shard.offsets_mut(&request.group, topic);
+            for c in commits {
+                let value = value_of(c, commit.timestamp);
+                offsets.apply(c.partition, at, value, high_watermark);
+                at += 1;
+            }
         }
         if commit.expired {
             self.pending.remove(job);
@@ -355,9 +387,9 @@ impl OffsetsCoordinator {
                 .topics
                 .iter()
                 .map(|(topic, partitions)| {
+                    let known = shard.offsets(&request.group, topic);
                     let offsets = partitions.iter().map(|&p| {
-                        let key = key_of(&request.group, topic, p);
-                        let found = shard.committed(&key, high_watermark);
+                        let found = known.and_then(|known| known.committed(p, high_watermark));
                         FetchedOffset {
                             partition: p,
                             offset: found.map_or(-1, |v| v.offset),
@@ -390,17 +422,8 @@ impl OffsetsCoordinator {
         of: i32,
         high_watermark: Offset,
     ) -> Option<Offset> {
-        let key = key_of(&group.into(), &topic.into(), of);
-        let shard = self.shards.get(partition)?;
-        shard.committed(&key, high_watermark).map(|v| v.offset)
-    }
-}
-
-fn key_of(group: &TopicName, topic: &TopicName, partition: i32) -> OffsetKey {
-    OffsetKey {
-        group: group.clone(),
-        topic: topic.clone(),
-        partition,
+        let offsets = self.shards.get(partition)?.offsets(group, topic)?;
+        offsets.committed(of, high_watermark).map(|v| v.offset)
     }
 }
 
