@@ -119,7 +119,17 @@ impl Walk<'_> {
     }
 
     /// An unsigned varint of 32 bits; Kafka refuses one that is longer.
+    #[inline]
     fn varint(&mut self) -> Result<u32, DecodeError> {
+        // Most numbers are small.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u32::from(*byte));
+        }
+        self.varint_of_several_bytes()
+    }
+
+    fn varint_of_several_bytes(&mut self) -> Result<u32, DecodeError> {
         let mut value = 0;
         for i in 0..5 {
             let Some((&byte, rest)) = self.rest.split_first() else {
