@@ -14,6 +14,7 @@ use crate::wire::*;
 impl Run {
     /// A request handler takes a request.
     #[inline]
+    #[allow(clippy::boxed_local)] // it arrives in a box, and only what its API needs is moved out
     pub(crate) fn handle(&mut self, asker: Asker, request: Box<Request>, env: &mut Env<'_>) {
         match *request {
             Request::Produce(request) => self.replicas.produce(asker, request, &self.image, env),

@@ -40,6 +40,15 @@ impl<K: Copy + Ord, V> SortedMap<K, V> {
         }
     }
 
+    /// The same where the key is likely to be at `near`, as with keys that are asked for in order.
+    #[inline]
+    pub fn position_near(&self, near: usize, key: K) -> Option<usize> {
+        match self.keys.get(near) {
+            Some(known) if *known == key => Some(near),
+            _ => self.position(key),
+        }
+    }
+
     /// The value of a key.
     #[inline]
     pub fn get(&self, key: K) -> Option<&V> {
@@ -150,6 +159,9 @@ mod tests {
                 *map.get_mut(key * 2).expect("inserted") += 1;
                 assert_eq!(map[key * 2], key + 1);
                 let at = map.position(key * 2).expect("inserted");
+                assert_eq!(map.position_near(at, key * 2), Some(at));
+                assert_eq!(map.position_near(at + 1, key * 2), Some(at));
+                assert_eq!(map.position_near(at, key * 2 + 1), None);
                 assert_eq!((*map.at(at), *map.at_mut(at)), (key + 1, key + 1));
                 assert!(!map.contains(key * 2 + 1) && map.remove(key * 2 + 1).is_none());
             }

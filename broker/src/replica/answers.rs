@@ -28,45 +28,36 @@ impl Answers {
     }
 
     /// The first that is not handled yet. An answer that nobody asked for is passed over.
-    #[inline]
+    #[inline(always)] // a loop that is gone through once, but where an answer was left out
     pub(super) fn front(
         &mut self,
     ) -> Option<(TopicPartition, &FetchPartition, &FetchPartitionResult)> {
-        if !self.is_asked_for() {
-            self.pass_over()?;
-        }
-        let (id, ask) = &self.asked[self.next_asked];
-        let (_, results) = &self.topics[self.next.0];
-        Some((*id, ask, &results[self.next.1]))
-    }
-
-    /// Whether the next answer is to what was asked next, as all are of a leader that leaves none out.
-    #[inline]
-    fn is_asked_for(&self) -> bool {
-        let answered = self
-            .topics
-            .get(self.next.0)
-            .and_then(|(topic, results)| Some((*topic, results.get(self.next.1)?.partition)));
-        let asked = self.asked.get(self.next_asked);
-        answered.is_some() && answered == asked.map(|(id, _)| (id.topic, id.partition))
-    }
-
-    /// Goes on to the next answer that was asked for.
-    fn pass_over(&mut self) -> Option<()> {
+        let Answers {
+            asked,
+            topics,
+            next_asked,
+            next,
+        } = self;
         loop {
-            let (topic, results) = self.topics.get(self.next.0)?;
-            let Some(result) = results.get(self.next.1) else {
-                self.next = (self.next.0 + 1, 0);
+            let (topic, results) = topics.get(next.0)?;
+            let Some(result) = results.get(next.1) else {
+                *next = (next.0 + 1, 0);
                 continue;
             };
             let id = TopicPartition::new(*topic, result.partition);
-            let mut asked = self.asked[self.next_asked..].iter();
-            if let Some(passed) = asked.position(|(asked, _)| *asked == id) {
-                self.next_asked += passed;
-                return Some(());
+            let mut still_asked = asked[*next_asked..].iter();
+            if let Some(passed) = still_asked.position(|(asked, _)| *asked == id) {
+                *next_asked += passed;
+                return Some((id, &asked[*next_asked].1, result));
             }
-            self.next.1 += 1;
+            next.1 += 1;
         }
+    }
+
+    /// How many of those asked for come before the first.
+    #[inline]
+    pub(super) fn place(&self) -> usize {
+        self.next_asked
     }
 
     /// The first is handled.

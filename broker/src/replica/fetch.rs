@@ -20,7 +20,6 @@ use crate::sorted_map::SortedMap;
 use crate::wire::*;
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 
 /// What the partitions of one fetch gave.
 struct ReadResult {
@@ -33,8 +32,8 @@ struct ReadResult {
 /// Partitions whose high watermark moved, or else the low one.
 type Moved = SmallVec<[(TopicPartition, Change); 2]>;
 
-/// A partition of which a follower has all, as its fetch says.
-struct AtEnd<'a> {
+/// What a follower's fetch says of one partition: how far it is.
+struct Followed<'a> {
     ask: &'a FetchPartition,
     /// Where the partition is among the replicas.
     replica: usize,
@@ -57,7 +56,7 @@ impl ReplicaManager {
             self.park_fetch(asker, request, env);
             return;
         }
-        let result = self.read(&request, Some(&mut moved), image, env);
+        let result = self.read(&request, Some(&mut moved), 0, image, env);
         self.watermarks_moved(&moved, image, env);
         let nothing_to_wait_for = request.max_wait_ms <= 0
             || request.topics.is_empty()
@@ -96,7 +95,7 @@ impl ReplicaManager {
         &self,
         request: &'a FetchRequest,
         image: &MetadataImage,
-    ) -> Option<SmallVec<[AtEnd<'a>; 4]>> {
+    ) -> Option<SmallVec<[Followed<'a>; 4]>> {
         let may_wait =
             request.max_wait_ms > 0 && request.min_bytes > 0 && !request.topics.is_empty();
         let (follower, epoch) = (request.replica_id, request.replica_epoch);
@@ -104,17 +103,19 @@ impl ReplicaManager {
             return None;
         }
         let mut followed = SmallVec::new();
+        let mut near = 0;
         for (topic, asks) in &request.topics {
             for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
-                let replica = self.replicas.position(id)?;
+                let replica = self.replicas.position_near(near, id)?;
+                near = replica + 1;
                 let partition = &self.replicas.at(replica).partition;
                 if !is_at_end(partition, ask, follower >= 0) {
                     return None;
                 }
                 if follower >= 0 {
                     let remote = partition.remote_of(follower)?;
-                    followed.push(AtEnd {
+                    followed.push(Followed {
                         ask,
                         replica,
                         remote,
@@ -137,20 +138,39 @@ impl ReplicaManager {
         let Some(followed) = self.finds_nothing(request, image) else {
             return false;
         };
-        let deletions = self.purgatory.has_deletions();
         let epoch = request.replica_epoch;
-        for at_end in followed {
-            let partition = &mut self.replicas.at_mut(at_end.replica).partition;
-            let (remote, ask) = (at_end.remote, at_end.ask);
-            let upcalls = &mut self.upcalls;
-            let moved = follower_fetched(
-                partition, remote, epoch, ask, deletions, upcalls, image, env,
-            );
-            if let Some(change) = moved {
-                all_moved.push((partition.id, change));
+        for fetch in &followed {
+            if let Some(moved) = self.follower_fetched(fetch, epoch, image, env) {
+                all_moved.push(moved);
             }
         }
         true
+    }
+
+    /// `Partition.updateFollowerFetchState`; asks for what follows from it. Answers which watermark moved;
+    /// the low one is looked at only where deletions wait for it.
+    #[inline]
+    fn follower_fetched(
+        &mut self,
+        fetch: &Followed<'_>,
+        epoch: BrokerEpoch,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> Option<(TopicPartition, Change)> {
+        let partition = &mut self.replicas.at_mut(fetch.replica).partition;
+        let had_proposal = partition.pending().is_some();
+        let deletions = self.purgatory.has_deletions();
+        let low_before = deletions.then(|| partition.low_watermark(image));
+        let (end, start) = (fetch.ask.fetch_offset, fetch.ask.log_start_offset);
+        let high_moved = partition.update_follower(fetch.remote, epoch, end, start, image, env);
+        if !had_proposal && partition.pending().is_some() {
+            self.upcalls.push_back(Upcall::ProposeIsr(partition.id));
+        }
+        if high_moved {
+            return Some((partition.id, Change::HighWatermark));
+        }
+        let low_moved = low_before.is_some_and(|before| partition.low_watermark(image) > before);
+        low_moved.then_some((partition.id, Change::LowWatermark))
     }
 
     fn respond_fetch(&mut self, asker: Asker, result: ReadResult) {
@@ -161,23 +181,25 @@ impl ReplicaManager {
         self.respond(asker, Box::new(response));
     }
 
-    /// Reads again, at the end of the wait.
+    /// Reads again, at the end of the wait; the first partition may be at `near` among the replicas.
     pub(super) fn answer_fetch(
         &mut self,
         fetch: DelayedFetch,
+        near: usize,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let result = self.read(&fetch.request, None, image, env);
+        let result = self.read(&fetch.request, None, near, image, env);
         self.respond_fetch(fetch.asker, result);
     }
 
     /// Reads what a request asks for. Where it has just arrived, a follower's says with it how far it is,
-    /// and what it `moved` is listed.
+    /// and what it `moved` is listed. The first partition may be at `near` among the replicas.
     fn read(
         &mut self,
         request: &FetchRequest,
         mut moved: Option<&mut Moved>,
+        mut near: usize,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> ReadResult {
@@ -187,22 +209,20 @@ impl ReplicaManager {
             answer_now: false,
         };
         let from_follower = request.replica_id >= 0;
-        if !from_follower {
-            moved = None;
-        }
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
         let mut budget = not_negative(cap);
         for (topic, asks) in &request.topics {
             let mut reads = Items::with_capacity(asks.len());
             for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
-                let Some(replica) = self.replicas.get_mut(id) else {
+                let Some(replica) = self.replicas.position_near(near, id) else {
                     let error = error_of_no_replica(id, image);
                     reads.push(failed_with_hint(id, error, image));
                     result.answer_now = true;
                     continue;
                 };
-                let partition = &mut replica.partition;
+                near = replica + 1;
+                let partition = &self.replicas.at(replica).partition;
                 let room = (budget, result.bytes == 0);
                 let (diverging_epoch, records) =
                     match read_partition(partition, ask, request.replica_id, room, env.disk) {
@@ -219,18 +239,19 @@ impl ReplicaManager {
                 // As they were when it was read.
                 let high_watermark = partition.log.high_watermark;
                 let log_start_offset = partition.log.log_start_offset();
-                if let Some(moved) = moved.as_deref_mut()
+                if from_follower
+                    && let Some(moved) = moved.as_deref_mut()
                     && diverging_epoch.is_none()
                 {
                     let (follower, epoch) = (request.replica_id, request.replica_epoch);
-                    let deletions = self.purgatory.has_deletions();
-                    let upcalls = &mut self.upcalls;
                     match partition.fetching_remote(follower, epoch, image) {
-                        Ok(at) => {
-                            let change = follower_fetched(
-                                partition, at, epoch, ask, deletions, upcalls, image, env,
-                            );
-                            moved.extend(change.map(|change| (id, change)));
+                        Ok(remote) => {
+                            let fetch = Followed {
+                                ask,
+                                replica,
+                                remote,
+                            };
+                            moved.extend(self.follower_fetched(&fetch, epoch, image, env));
                         }
                         Err(error) => {
                             let nobody = (NO_BROKER, NO_EPOCH);
@@ -337,34 +358,6 @@ impl ReplicaManager {
     }
 }
 
-/// `Partition.updateFollowerFetchState`; asks for what follows from it. Answers which watermark moved; the
-/// low one is looked at only where `deletions` wait for it.
-#[allow(clippy::too_many_arguments)] // of one call
-#[inline]
-fn follower_fetched(
-    partition: &mut Partition,
-    remote: usize,
-    epoch: BrokerEpoch,
-    ask: &FetchPartition,
-    deletions: bool,
-    upcalls: &mut VecDeque<Upcall>,
-    image: &MetadataImage,
-    env: &mut Env<'_>,
-) -> Option<Change> {
-    let had_proposal = partition.pending().is_some();
-    let low_before = deletions.then(|| partition.low_watermark(image));
-    let (end, start) = (ask.fetch_offset, ask.log_start_offset);
-    let high_moved = partition.update_follower(remote, epoch, end, start, image, env);
-    if !had_proposal && partition.pending().is_some() {
-        upcalls.push_back(Upcall::ProposeIsr(partition.id));
-    }
-    if high_moved {
-        return Some(Change::HighWatermark);
-    }
-    let low_moved = low_before.is_some_and(|before| partition.low_watermark(image) > before);
-    low_moved.then_some(Change::LowWatermark)
-}
-
 /// What a fetch reads up to (`FetchIsolation`): a follower everything, a consumer what is committed.
 fn readable_end(partition: &Partition, from_follower: bool) -> Offset {
     let log = &partition.log;
@@ -409,9 +402,10 @@ fn parted(
     }
 }
 
-/// `DelayedFetch.tryComplete`.
+/// `DelayedFetch.tryComplete`. The first partition may be at `near` among the replicas.
 pub(super) fn is_fetch_ready(
     replicas: &SortedMap<TopicPartition, Replica>,
+    mut near: usize,
     request: &FetchRequest,
 ) -> bool {
     let from_follower = request.replica_id >= 0;
@@ -419,10 +413,12 @@ pub(super) fn is_fetch_ready(
     let mut available = 0;
     for (topic, partitions) in &request.topics {
         for ask in partitions {
-            let Some(replica) = replicas.get(TopicPartition::new(*topic, ask.partition)) else {
+            let id = TopicPartition::new(*topic, ask.partition);
+            let Some(replica) = replicas.position_near(near, id) else {
                 return true;
             };
-            let partition = &replica.partition;
+            near = replica + 1;
+            let partition = &replicas.at(replica).partition;
             if check_epoch(partition, ask, from_follower).is_err() {
                 return true;
             }

@@ -109,7 +109,7 @@ impl Fetcher {
     pub fn ready(
         &self,
         now: Nanos,
-        log_start: impl Fn(TopicPartition) -> Offset,
+        mut log_start: impl FnMut(TopicPartition) -> Offset,
         max_bytes: i32,
         asked: &mut Vec<(TopicPartition, FetchPartition)>,
     ) -> ByTopicId<FetchPartition> {

@@ -54,10 +54,16 @@ impl ReplicaManager {
             return;
         }
         let replicas = &self.replicas;
+        let mut near = 0;
+        let log_start = |id| {
+            let at = replicas.position_near(near, id).expect("it is fetched");
+            near = at + 1;
+            replicas.at(at).partition.log.log_start_offset()
+        };
         let mut asked = std::mem::take(&mut fetcher.spare);
         let topics = fetcher.ready(
             env.now,
-            |id| replicas[id].partition.log.log_start_offset(),
+            log_start,
             self.config.replica_fetch_max_bytes,
             &mut asked,
         );
@@ -210,14 +216,21 @@ impl ReplicaManager {
             }
             job.todo.pop_front();
         }
-        while let Some((id, ask, result)) = job.todo.front() {
+        // Where the next replica may be.
+        let mut near = 0;
+        loop {
+            // As long as none backs off or is gone, what is asked for is all that is fetched.
+            let place = job.todo.place();
+            let Some((id, ask, result)) = job.todo.front() else {
+                break;
+            };
             // A partition that was removed, re-added or truncated meanwhile is not the one that was
             // asked for: its fetch offset or its epoch differs.
-            let state = self
-                .fetchers
-                .get_mut(job.leader)
-                .and_then(|f| f.partitions.get_mut(id))
-                .filter(|state| state.is_asked_for(ask, self.bug));
+            let state = self.fetchers.get_mut(job.leader).and_then(|fetcher| {
+                let at = fetcher.partitions.position_near(place, id)?;
+                let state = fetcher.partitions.at_mut(at);
+                state.is_asked_for(ask, self.bug).then_some(state)
+            });
             let Some(state) = state else {
                 job.todo.pop_front();
                 continue;
@@ -233,7 +246,10 @@ impl ReplicaManager {
                 self.diverged(job.leader, id, epoch, end, env);
                 continue;
             }
-            let replica = self.replicas.get_mut(id).expect("it is fetched");
+            let at = self.replicas.position_near(near, id);
+            let at = at.expect("it is fetched");
+            near = at + 1;
+            let replica = self.replicas.at_mut(at);
             if replica.held.is_some() {
                 replica.queue.push_back(Append::Follow(job));
                 return;

@@ -27,7 +27,7 @@ pub struct ProduceJob {
     /// What is still to be appended, last first.
     todo: Vec<(TopicPartition, Bytes)>,
     done: Vec<ProduceStatus>,
-    /// The append whose flush is under way: base, last offset, and whether it is a duplicate.
+    /// The append whose flush is under way: its base and its last offset.
     flushing: Option<(Offset, Offset)>,
     /// One of its appends had to wait for a flush.
     has_flushed: bool,
@@ -298,11 +298,13 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
+        // Most fetches are of this partition first.
+        let near = self.replicas.position(id).unwrap_or(0);
         let mut from = 0;
         while let Some((at, waiting)) = self.purgatory.watching(from, id, change) {
             let is_ready = match waiting {
                 Delayed::Produce(produce) => try_complete(&self.replicas, produce, env),
-                Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, &fetch.request),
+                Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, near, &fetch.request),
                 Delayed::Deletion(deletion) => deletion.try_complete(&self.replicas, image),
             };
             if !is_ready {
@@ -313,7 +315,7 @@ impl ReplicaManager {
             from = at;
             match self.purgatory.take(at) {
                 Delayed::Produce(produce) => self.answer_produce(produce),
-                Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
+                Delayed::Fetch(fetch) => self.answer_fetch(fetch, near, image, env),
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
@@ -329,7 +331,7 @@ impl ReplicaManager {
                     }
                     self.answer_produce(delayed);
                 }
-                Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
+                Delayed::Fetch(fetch) => self.answer_fetch(fetch, 0, image, env),
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
