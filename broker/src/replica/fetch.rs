@@ -56,7 +56,7 @@ impl ReplicaManager {
             self.park_fetch(asker, request, env);
             return;
         }
-        let result = self.read(&request, Some(&mut moved), 0, image, env);
+        let result = self.read(&request, Some(&mut moved), image, env);
         self.watermarks_moved(&moved, image, env);
         let nothing_to_wait_for = request.max_wait_ms <= 0
             || request.topics.is_empty()
@@ -181,25 +181,23 @@ impl ReplicaManager {
         self.respond(asker, Box::new(response));
     }
 
-    /// Reads again, at the end of the wait; the first partition may be at `near` among the replicas.
+    /// Reads again, at the end of the wait.
     pub(super) fn answer_fetch(
         &mut self,
         fetch: DelayedFetch,
-        near: usize,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let result = self.read(&fetch.request, None, near, image, env);
+        let result = self.read(&fetch.request, None, image, env);
         self.respond_fetch(fetch.asker, result);
     }
 
     /// Reads what a request asks for. Where it has just arrived, a follower's says with it how far it is,
-    /// and what it `moved` is listed. The first partition may be at `near` among the replicas.
+    /// and what it `moved` is listed.
     fn read(
         &mut self,
         request: &FetchRequest,
         mut moved: Option<&mut Moved>,
-        mut near: usize,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> ReadResult {
@@ -215,13 +213,12 @@ impl ReplicaManager {
             let mut reads = Items::with_capacity(asks.len());
             for ask in asks {
                 let id = TopicPartition::new(*topic, ask.partition);
-                let Some(replica) = self.replicas.position_near(near, id) else {
+                let Some(replica) = self.replicas.position(id) else {
                     let error = error_of_no_replica(id, image);
                     reads.push(failed_with_hint(id, error, image));
                     result.answer_now = true;
                     continue;
                 };
-                near = replica + 1;
                 let partition = &self.replicas.at(replica).partition;
                 let room = (budget, result.bytes == 0);
                 let (diverging_epoch, records) =
@@ -402,10 +399,9 @@ fn parted(
     }
 }
 
-/// `DelayedFetch.tryComplete`. The first partition may be at `near` among the replicas.
+/// `DelayedFetch.tryComplete`.
 pub(super) fn is_fetch_ready(
     replicas: &SortedMap<TopicPartition, Replica>,
-    mut near: usize,
     request: &FetchRequest,
 ) -> bool {
     let from_follower = request.replica_id >= 0;
@@ -414,11 +410,10 @@ pub(super) fn is_fetch_ready(
     for (topic, partitions) in &request.topics {
         for ask in partitions {
             let id = TopicPartition::new(*topic, ask.partition);
-            let Some(replica) = replicas.position_near(near, id) else {
+            let Some(replica) = replicas.get(id) else {
                 return true;
             };
-            near = replica + 1;
-            let partition = &replicas.at(replica).partition;
+            let partition = &replica.partition;
             if check_epoch(partition, ask, from_follower).is_err() {
                 return true;
             }

@@ -298,13 +298,11 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        // Most fetches are of this partition first.
-        let near = self.replicas.position(id).unwrap_or(0);
         let mut from = 0;
         while let Some((at, waiting)) = self.purgatory.watching(from, id, change) {
             let is_ready = match waiting {
                 Delayed::Produce(produce) => try_complete(&self.replicas, produce, env),
-                Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, near, &fetch.request),
+                Delayed::Fetch(fetch) => is_fetch_ready(&self.replicas, &fetch.request),
                 Delayed::Deletion(deletion) => deletion.try_complete(&self.replicas, image),
             };
             if !is_ready {
@@ -315,7 +313,7 @@ impl ReplicaManager {
             from = at;
             match self.purgatory.take(at) {
                 Delayed::Produce(produce) => self.answer_produce(produce),
-                Delayed::Fetch(fetch) => self.answer_fetch(fetch, near, image, env),
+                Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
@@ -331,7 +329,7 @@ impl ReplicaManager {
                     }
                     self.answer_produce(delayed);
                 }
-                Delayed::Fetch(fetch) => self.answer_fetch(fetch, 0, image, env),
+                Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
         }
