@@ -408,11 +408,6 @@ impl OffsetsCoordinator {
         })
     }
 
-    /// The shard of a commit that was appended or is about to be.
-    pub fn partition_of(&self, job: u64) -> Option<i32> {
-        self.pending.get(job).map(|c| c.partition)
-    }
-
     /// What a group has committed, as a reader of this shard would see it.
     pub fn committed(
         &self,
