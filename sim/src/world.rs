@@ -317,11 +317,7 @@ impl<P: Process + 'static> World<P> {
 
     /// Lets every application run that was woken, until each waits again.
     async fn settle(&self) {
-        {
-            let state = self.0.borrow_mut();
-            let now = state.kernel.now();
-            state.clocks.advance_to(now);
-        }
+        self.0.borrow().clocks.advance_to(self.now());
         poll_fn(|context| {
             let mut state = self.0.borrow_mut();
             if state.awake == 0 {

@@ -5,8 +5,10 @@
 //!
 //! - [`Producer`] `KafkaProducer` with its `RecordAccumulator`, `Sender` and `TransactionManager`
 //! - [`Consumer`] `KafkaConsumer` without group membership
-//! - `network` `NetworkClient`, `metadata` `Metadata`, `backoff` `ExponentialBackoff`: for both
+//! - `network` `NetworkClient`, `metadata` `Metadata`, `backoff` `ExponentialBackoff`, `alarm` its
+//!   one timer: for both
 
+mod alarm;
 mod api;
 mod backoff;
 mod consumer;

@@ -1,7 +1,7 @@
 //! The partition log: Kafka's own bytes on the disk boundary.
 //!
 //! - [`batch`] record batch v2: header reader, validation, the broker's patch, iteration
-//! - [`record`] the records inside a batch: varints, lazy iterator, builder
+//! - [`record`] the records inside a batch: varints, lazy iterator, builder; `record_ref` read in place
 //! - [`epoch`] which leader epoch begins at which offset (KIP-101, KIP-279)
 //! - [`producer_state`] idempotent producers: five-batch window, sequences, epochs (KIP-98)
 //! - [`checkpoint`] Kafka's checkpoint files and their atomic replacement
@@ -11,7 +11,7 @@
 //! - `segment`, `roll` one segment, and when the next one begins
 //! - [`retention`] what a log forgets from its front
 //! - [`recovery`] loading after a clean and after an unclean end
-//! - [`cleaner`] compaction of one log, which no broker asks for yet
+//! - [`cleaner`] compaction of one log
 //! - [`flush`] making a log durable: flushes and the leader-epoch checkpoint
 //! - [`codec`] compressed batches: gzip, snappy, lz4, zstd
 //! - [`control`] control records: the markers that end transactions
@@ -48,6 +48,7 @@ pub mod partition_metadata;
 mod producer_snapshots;
 pub mod producer_state;
 pub mod record;
+mod record_ref;
 pub mod recovery;
 pub mod retention;
 mod roll;
@@ -64,6 +65,7 @@ pub use malformed::{CorruptFile, Malformed};
 pub use partition_log::{BatchMetadata, LogBatches, PartitionLog, ReadError};
 pub use producer_state::{ProducerStateError, ProducerStateManager};
 pub use record::{BatchBuilder, Record, Records};
+pub use record_ref::{RecordRef, RecordRefs};
 pub use recovery::{LoadFrom, Recovery};
 pub use retention::LogStartReason;
 pub use segment::DeletedSegment;

@@ -142,9 +142,9 @@ impl Cursor<'_> {
 /// Where a record's parts are within its batch.
 pub(super) struct RawRecord {
     pub(super) timestamp_delta: i64,
-    offset_delta: i32,
+    pub(super) offset_delta: i32,
     pub(super) key: Option<Range<usize>>,
-    value: Option<Range<usize>>,
+    pub(super) value: Option<Range<usize>>,
     header_count: i32,
     headers: Range<usize>,
     /// First byte behind the record.

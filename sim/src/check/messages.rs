@@ -1,14 +1,10 @@
 //! The messages in the bytes of a log, read in place: this is done for every batch that a leader appends.
 //!
-//! Only whole, uncompressed batches whose checksum is right are read; the first other one is the end. Of a
-//! record its key and its value are looked at, and its size is believed.
+//! Only whole, uncompressed batches whose checksum is right are read; the first other one is the end.
 
 use crate::event::MessageId;
 use everyack_broker::ids::*;
-use everyack_broker::log::BatchHeader;
-
-/// Where the records of a batch begin.
-const RECORDS_AT: usize = 61;
+use everyack_broker::log::{BatchHeader, RecordRef, RecordRefs};
 
 /// A message in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +22,7 @@ pub fn messages_in(log: &[u8], partition: i32) -> Messages<'_> {
     Messages {
         log,
         partition,
-        base_offset: 0,
-        records: &[],
-        left: 0,
+        records: None,
     }
 }
 
@@ -38,50 +32,19 @@ pub struct Messages<'a> {
     /// Behind the batch that is read.
     log: &'a [u8],
     partition: i32,
-    base_offset: Offset,
-    /// What is left of the batch.
-    records: &'a [u8],
-    /// Records in it.
-    left: i32,
-}
-
-/// What is read of a record.
-struct Record<'a> {
-    offset: Offset,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
+    /// What is left of that.
+    records: Option<RecordRefs<'a>>,
 }
 
 impl<'a> Messages<'a> {
     /// Goes on with the next batch, if it can be read.
     fn begin_batch(&mut self) -> Option<()> {
-        let header = BatchHeader::next(self.log).ok().flatten()?;
-        header.check_crc(self.log).ok()?;
-        if header.compression() != 0 {
-            return None;
-        }
-        let (batch, behind) = self.log.split_at(header.size());
-        self.log = behind;
-        self.base_offset = header.base_offset;
-        self.records = &batch[RECORDS_AT..];
-        self.left = header.record_count;
+        let log = std::mem::take(&mut self.log);
+        let header = BatchHeader::next(log).ok().flatten()?;
+        header.check_crc(log).ok()?;
+        self.records = Some(header.records_in(log).ok()?);
+        self.log = &log[header.size()..];
         Some(())
-    }
-
-    /// The next record of the batch.
-    #[inline]
-    fn record(&mut self) -> Option<Record<'a>> {
-        self.left -= 1;
-        let size = varint(&mut self.records)?;
-        let (record, behind) = self.records.split_at_checked(usize::try_from(size).ok()?)?;
-        self.records = behind;
-        let (_attributes, mut fields) = record.split_first()?;
-        let _timestamp_delta = varint(&mut fields)?;
-        Some(Record {
-            offset: self.base_offset.wrapping_add(varint(&mut fields)?),
-            key: nullable(&mut fields)?,
-            value: nullable(&mut fields)?,
-        })
     }
 }
 
@@ -90,16 +53,11 @@ impl<'a> Iterator for Messages<'a> {
 
     fn next(&mut self) -> Option<Found<'a>> {
         loop {
-            if self.left <= 0 {
-                if self.begin_batch().is_none() {
-                    self.log = &[];
-                    return None;
-                }
-                continue;
-            }
-            let Some(Record { offset, key, value }) = self.record() else {
-                // Nothing of this batch can be told any more.
-                self.left = 0;
+            let Some(Ok(RecordRef { offset, key, value })) =
+                self.records.as_mut().and_then(Iterator::next)
+            else {
+                self.records = None;
+                self.begin_batch()?;
                 continue;
             };
             if let Some(id) = value.and_then(MessageId::from_value) {
@@ -108,44 +66,6 @@ impl<'a> Iterator for Messages<'a> {
             }
         }
     }
-}
-
-/// A zig-zag varint or varlong.
-#[inline]
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
-    let raw = match bytes.split_first()? {
-        // Most numbers are small.
-        (&byte, behind) if byte < 0x80 => {
-            *bytes = behind;
-            u64::from(byte)
-        }
-        _ => of_several_bytes(bytes)?,
-    };
-    Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
-}
-
-fn of_several_bytes(bytes: &mut &[u8]) -> Option<u64> {
-    let mut raw = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, behind) = bytes.split_first()?;
-        *bytes = behind;
-        raw |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(raw);
-        }
-    }
-    None
-}
-
-/// A length and that many bytes; a negative length is null.
-#[inline]
-fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    let Ok(length) = usize::try_from(varint(bytes)?) else {
-        return Some(None);
-    };
-    let (field, behind) = bytes.split_at_checked(length)?;
-    *bytes = behind;
-    Some(Some(field))
 }
 
 #[cfg(test)]

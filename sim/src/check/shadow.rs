@@ -129,12 +129,8 @@ fn up_to_far(ends: &[(Offset, u64)], offset: Offset) -> usize {
 /// The fingerprint at `offset` in ascending ends.
 #[inline]
 pub fn prefix_at(ends: &[(Offset, u64)], offset: Offset) -> Option<u64> {
-    let mut last = ends.iter().rev().take(NEAR);
-    let found = match last.find(|(end, _)| *end <= offset) {
-        Some(near) => near,
-        None => ends[..up_to_far(ends, offset)].last()?,
-    };
-    (found.0 == offset).then_some(found.1)
+    let (end, prefix) = ends[..up_to(ends, offset)].last()?;
+    (*end == offset).then_some(*prefix)
 }
 
 /// Those of one partition.

@@ -391,7 +391,10 @@ impl Injector {
     }
 
     fn hold_proposals(&mut self, i: usize, targets: &[NodeId], world: &World<Node>) -> bool {
-        let is_proposal = |frame: &Frame| matches!(frame, Frame::Request(_, request) if matches!(**request, Request::AlterPartition(_)));
+        let is_proposal = |frame: &Frame| match frame {
+            Frame::Request(_, request) => matches!(**request, Request::AlterPartition(_)),
+            Frame::Response(..) => false,
+        };
         for &target in targets {
             world.kernel().hold_sends(target, is_proposal);
             world.record(target, EventKind::Fault(FaultEvent::IsrProposalsHeld));

@@ -1,4 +1,4 @@
-//! The kernel of the world: every node, machine and link, and one heap of events ordered by
+//! The kernel of the world: every node, machine and link, and one agenda of events ordered by
 //! (time, sequence). Pure and synchronous; it knows nothing of the runtime that hosts it.
 //!
 //! - [`network`] links, and connections that behave like TCP
@@ -64,7 +64,7 @@ pub enum Next {
 /// Counters of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Events taken from the heap.
+    /// Events taken from the agenda.
     pub events: u64,
     /// Requests delivered to a process.
     pub requests: u64,

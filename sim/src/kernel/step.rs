@@ -1,4 +1,4 @@
-//! One event: taking it from the heap, stepping the process that it concerns, applying what comes out.
+//! One event: taking it from the agenda, stepping the process that it concerns, applying what comes out.
 
 use super::agenda::{Due, Target};
 use super::disk::{DiskHandle, Owner};

@@ -31,13 +31,14 @@ use self::coordinator::{CommitKind, Coordinator, Origin, SyncCommit};
 use self::fetcher::{CompletedFetch, FetchTag};
 use self::offsets::position_reset;
 use self::subscription::{FetchPosition, PartitionId, SubscriptionState};
+use super::alarm::Alarm;
 use super::backoff::ExponentialBackoff;
 use super::metadata::Metadata;
 use super::network::{Completion, Link, NetworkClient, NetworkConfig, Outcome};
 use super::{Call, CallId, ClientError, Reply, TopicPartitionOffset};
 use crate::bug::Bug;
 use crate::config::ConsumerConfig;
-use crate::env::{Env, Input, Process, TimerToken};
+use crate::env::{Env, Input, Process};
 use crate::fact::PositionResetReason;
 use crate::ids::*;
 use crate::time::{MILLIS, Nanos, SECONDS, millis};
@@ -108,8 +109,7 @@ pub struct Consumer {
     has_all_fetch_positions: bool,
     waiting_calls: VecDeque<(CallId, Call)>,
     closed: bool,
-    /// The earliest timer outstanding.
-    armed: Nanos,
+    alarm: Alarm,
 }
 
 impl Consumer {
@@ -149,7 +149,7 @@ impl Consumer {
             has_all_fetch_positions: false,
             waiting_calls: VecDeque::new(),
             closed: false,
-            armed: Nanos::MAX,
+            alarm: Alarm::new(),
             config,
         }
     }
@@ -511,12 +511,10 @@ impl Process for Consumer {
                 }
             }
             Input::Closed(conn, _) => self.network.closed(conn, env),
-            Input::Timer(TimerToken(at)) => {
-                // Only the earliest timer counts; the others were overtaken.
-                if at != self.armed {
+            Input::Timer(token) => {
+                if !self.alarm.rings(token) {
                     return;
                 }
-                self.armed = Nanos::MAX;
             }
             Input::Call(call, what) if self.is_idle() => {
                 (begun, happened) = (true, true);

@@ -2,7 +2,7 @@
 
 use super::coordinator::SyncCommit;
 use super::{Active, Consumer};
-use crate::env::{Env, TimerToken};
+use crate::env::Env;
 use crate::time::{Nanos, millis};
 
 impl Consumer {
@@ -87,15 +87,7 @@ impl Consumer {
         if let Some(active) = &self.active {
             next = next.min(self.next_turn(active, env.now));
         }
-        if next < self.armed {
-            assert!(
-                next > env.now,
-                "a deadline at {next} was left undone at {}",
-                env.now
-            );
-            self.armed = next;
-            env.timer_in(next - env.now, TimerToken(next));
-        }
+        self.alarm.set(next, env);
     }
 
     /// When the call that is being served must be looked at again without any input.

@@ -27,12 +27,13 @@ use self::accumulator::{Appended, RecordAccumulator};
 use self::batch::{BatchId, size_upper_bound};
 use self::partitioner::partition_for_key;
 use self::transaction_manager::{State, TransactionManager};
+use super::alarm::Alarm;
 use super::metadata::Metadata;
 use super::network::{NetworkClient, NetworkConfig};
 use super::{Call, CallId, ClientError, ProducerRecord, Reply};
 use crate::bug::Bug;
 use crate::config::ProducerConfig;
-use crate::env::{Env, Input, Process, TimerToken};
+use crate::env::{Env, Input, Process};
 use crate::ids::*;
 use crate::time::{Nanos, millis};
 use std::collections::VecDeque;
@@ -89,8 +90,7 @@ pub struct Producer {
     pending: usize,
     produce_requests_in_flight: usize,
     next_ready_check: Nanos,
-    /// The earliest timer outstanding.
-    armed: Nanos,
+    alarm: Alarm,
     bug: Option<Bug>,
 }
 
@@ -126,7 +126,7 @@ impl Producer {
             pending: 0,
             produce_requests_in_flight: 0,
             next_ready_check: Nanos::MAX,
-            armed: Nanos::MAX,
+            alarm: Alarm::new(),
             bug,
             config,
         }
@@ -366,7 +366,7 @@ impl Producer {
             return;
         }
         let mut next = self.network.next_deadline(env.now);
-        if self.accumulator.none_expires_before() < self.armed {
+        if self.accumulator.none_expires_before() < self.alarm.at() {
             next = next.min(self.accumulator.next_expiry(env.now));
         }
         if let Some(first) = self.blocked.front() {
@@ -377,15 +377,7 @@ impl Producer {
             _ if self.next_ready_check > env.now => next = next.min(self.next_ready_check),
             _ => {}
         }
-        if next < self.armed {
-            assert!(
-                next > env.now,
-                "a deadline at {next} was left undone at {}",
-                env.now
-            );
-            self.armed = next;
-            env.timer_in(next.saturating_sub(env.now), TimerToken(next));
-        }
+        self.alarm.set(next, env);
     }
 }
 
@@ -409,10 +401,8 @@ impl Process for Producer {
                 self.network.closed(conn, env);
                 self.run(false, env);
             }
-            Input::Timer(TimerToken(at)) => {
-                // Only the earliest timer counts; the others were overtaken.
-                if at == self.armed {
-                    self.armed = Nanos::MAX;
+            Input::Timer(token) => {
+                if self.alarm.rings(token) {
                     self.run(false, env);
                 }
             }
