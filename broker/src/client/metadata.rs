@@ -326,19 +326,19 @@ impl Metadata {
         }
     }
 
-    /// `Metadata.updatePartitionLeadership` (KIP-951): a leader that an answer named. True where it
-    /// is news.
+    /// `Metadata.updatePartitionLeadership` (KIP-951): a leader that an answer named, and the brokers
+    /// whose `endpoints` it gave. True where it is news.
     pub(crate) fn update_partition_leadership(
         &mut self,
         topic: &TopicName,
         partition: i32,
         (leader, epoch): (BrokerId, LeaderEpoch),
+        endpoints: &[BrokerId],
     ) -> bool {
         if leader == NO_BROKER || epoch == NO_EPOCH {
             return false;
         }
-        // The wire type carries no endpoints, so a leader outside the snapshot cannot be taken.
-        if !self.is_known(NodeId::of_broker(leader)) {
+        if !endpoints.contains(&leader) && !self.is_known(NodeId::of_broker(leader)) {
             return false;
         }
         let current = self.current_leader(topic, partition);
@@ -356,6 +356,10 @@ impl Metadata {
             leader,
             epoch: Some(epoch),
         });
+        let nodes = self.nodes.get_or_insert_default();
+        nodes.extend(endpoints.iter().map(|id| NodeId::of_broker(*id)));
+        nodes.sort_unstable();
+        nodes.dedup();
         self.snapshot_version += 1;
         true
     }
@@ -531,10 +535,22 @@ mod tests {
     fn a_leader_hint_counts_only_where_it_is_newer_and_its_broker_known() {
         let (mut m, mut rng, t) = fresh();
         take(&mut m, &answer(7, 0, 5), 0, &mut rng);
-        assert!(!m.update_partition_leadership(&t, 0, (1, 5)));
-        assert!(!m.update_partition_leadership(&t, 0, (9, 6)));
-        assert!(m.update_partition_leadership(&t, 0, (1, 6)));
+        assert!(!m.update_partition_leadership(&t, 0, (1, 5), &[1]));
+        assert!(!m.update_partition_leadership(&t, 0, (9, 6), &[1]));
+        assert!(m.update_partition_leadership(&t, 0, (1, 6), &[]));
         assert_eq!(m.snapshot_leader(&t, 0).leader, Some(NodeId(1)));
+    }
+
+    #[test]
+    fn a_leader_hint_with_an_endpoint_makes_its_broker_known() {
+        let (mut m, mut rng, t) = fresh();
+        take(&mut m, &answer(7, 0, 5), 0, &mut rng);
+        assert!(m.update_partition_leadership(&t, 0, (9, 6), &[9]));
+        assert_eq!(m.current_leader(&t, 0).leader, Some(NodeId(9)));
+        assert_eq!(m.nodes(), Some(&[NodeId(0), NodeId(1), NodeId(9)][..]));
+        m.rebootstrap();
+        assert!(!m.update_partition_leadership(&t, 0, (9, 7), &[9]));
+        assert_eq!(m.nodes(), None, "no snapshot to add to");
     }
 
     #[test]

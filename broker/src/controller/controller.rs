@@ -594,12 +594,14 @@ impl Controller {
                 FetchResponse {
                     error: ErrorCode::None,
                     topics: vec![(TopicId::METADATA, smallvec![result])],
+                    node_endpoints: Vec::new(),
                 }
             }
             // hasValidTopicPartition.
             _ => FetchResponse {
                 error: ErrorCode::InvalidRequest,
                 topics: Vec::new(),
+                node_endpoints: Vec::new(),
             },
         }
     }

@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::ids::*;
 use crate::log::{PartitionLog, ReadError};
 use crate::replica::Partition;
+use crate::replica::leader_hint::current_leader;
 use crate::replica::manager::{Replica, ReplicaManager, Upcall};
 use crate::replica::offset_by_time;
 use crate::replica::partition::is_of_former_process;
@@ -24,6 +25,8 @@ use smallvec::SmallVec;
 /// What the partitions of one fetch gave.
 struct ReadResult {
     topics: ByTopicId<FetchPartitionResult>,
+    /// Leaders that are alive, of partitions that moved away.
+    node_endpoints: Vec<BrokerId>,
     bytes: u64,
     /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
@@ -177,6 +180,7 @@ impl ReplicaManager {
         let response = Response::Fetch(FetchResponse {
             error: ErrorCode::None,
             topics: result.topics,
+            node_endpoints: result.node_endpoints,
         });
         self.respond(asker, Box::new(response));
     }
@@ -203,6 +207,7 @@ impl ReplicaManager {
     ) -> ReadResult {
         let mut result = ReadResult {
             topics: Vec::with_capacity(request.topics.len()),
+            node_endpoints: Vec::new(),
             bytes: 0,
             answer_now: false,
         };
@@ -215,7 +220,8 @@ impl ReplicaManager {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let Some(replica) = self.replicas.position(id) else {
                     let error = error_of_no_replica(id, image);
-                    reads.push(failed_with_hint(id, error, image));
+                    let endpoints = &mut result.node_endpoints;
+                    reads.push(failed_with_hint(id, error, image, endpoints));
                     result.answer_now = true;
                     continue;
                 };
@@ -228,7 +234,8 @@ impl ReplicaManager {
                             if error == ErrorCode::KafkaStorageError {
                                 self.log_directory_failed(DiskError::Io, env);
                             }
-                            reads.push(failed_with_hint(id, error, image));
+                            let endpoints = &mut result.node_endpoints;
+                            reads.push(failed_with_hint(id, error, image, endpoints));
                             result.answer_now = true;
                             continue;
                         }
@@ -448,26 +455,22 @@ pub(super) fn error_of_no_replica(id: TopicPartition, image: &MetadataImage) -> 
     }
 }
 
-/// A partition that is not read, with who leads it where that helps (KIP-951).
+/// A partition that is not read, with who leads it where that helps.
 #[cold]
 #[inline(never)]
 fn failed_with_hint(
     id: TopicPartition,
     error: ErrorCode,
     image: &MetadataImage,
+    endpoints: &mut Vec<BrokerId>,
 ) -> FetchPartitionResult {
-    let current_leader = match image.partition(id) {
-        Some(state)
-            if matches!(
-                error,
-                ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
-            ) =>
-        {
-            (state.leader, state.leader_epoch)
+    let leader = match error {
+        ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch => {
+            current_leader(id, image, endpoints)
         }
         _ => (NO_BROKER, NO_EPOCH),
     };
-    failed(id.partition, error, current_leader)
+    failed(id.partition, error, leader)
 }
 
 /// A bound of a request in bytes: a negative one is none at all.

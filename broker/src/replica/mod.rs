@@ -8,6 +8,7 @@
 //! - `delete_records` deleting from the front as leader, waiting for followers to do the same
 //! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`); `answers` what they gave
 //! - `durability` flushes, checkpoints, and what a failing disk does
+//! - `leader_hint` who leads instead
 //! - [`purgatory`] requests that wait
 
 pub mod alter_partition;
@@ -18,6 +19,7 @@ mod durability;
 pub mod fetch;
 pub mod fetcher;
 pub mod follow;
+mod leader_hint;
 pub mod manager;
 mod offset_by_time;
 pub mod partition;

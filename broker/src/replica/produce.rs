@@ -10,6 +10,7 @@ use crate::fact::Fact;
 use crate::ids::*;
 use crate::log::AppendError;
 use crate::replica::fetch::{error_of_no_replica, is_fetch_ready};
+use crate::replica::leader_hint::current_leader;
 use crate::replica::manager::{Append, Replica, ReplicaManager, Turn, Upcall};
 use crate::replica::partition::ReplicationProgress;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedProduce, ProduceStatus};
@@ -79,7 +80,7 @@ impl ReplicaManager {
             if turn == Turn::Flushed {
                 self.appended(&mut job, id, base, last, image, env);
             } else {
-                self.failed(&mut job, id, ErrorCode::KafkaStorageError, image, env);
+                self.failed(&mut job, id, ErrorCode::KafkaStorageError, env);
             }
         }
         while let Some((id, records)) = job.todo.last() {
@@ -87,12 +88,12 @@ impl ReplicaManager {
             let Some(replica) = self.replicas.get_mut(id) else {
                 let error = error_of_no_replica(id, image);
                 job.todo.pop();
-                self.failed(&mut job, id, error, image, env);
+                self.failed(&mut job, id, error, env);
                 continue;
             };
             if let Err(error) = replica.partition.admits(job.acks) {
                 job.todo.pop();
-                self.failed(&mut job, id, error, image, env);
+                self.failed(&mut job, id, error, env);
                 continue;
             }
             if replica.held.is_some() {
@@ -101,7 +102,7 @@ impl ReplicaManager {
             }
             if self.offline {
                 job.todo.pop();
-                self.failed(&mut job, id, ErrorCode::KafkaStorageError, image, env);
+                self.failed(&mut job, id, ErrorCode::KafkaStorageError, env);
                 continue;
             }
             let partition = &mut replica.partition;
@@ -138,7 +139,7 @@ impl ReplicaManager {
                     if let AppendError::Disk(error) = refused {
                         self.log_directory_failed(error, env);
                     }
-                    self.failed(&mut job, id, refused.error_code(), image, env);
+                    self.failed(&mut job, id, refused.error_code(), env);
                 }
             }
         }
@@ -154,7 +155,6 @@ impl ReplicaManager {
         job: &mut ProduceJob,
         id: TopicPartition,
         error: ErrorCode,
-        image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
         env.fact(Fact::ProduceAnswered {
@@ -164,13 +164,6 @@ impl ReplicaManager {
             acks: job.acks,
             error,
         });
-        // KIP-951: tell the client who leads.
-        let current_leader = match image.partition(id) {
-            Some(state) if error == ErrorCode::NotLeaderOrFollower => {
-                (state.leader, state.leader_epoch)
-            }
-            _ => (NO_BROKER, NO_EPOCH),
-        };
         job.done.push(ProduceStatus {
             partition: id,
             result: ProducePartitionResult {
@@ -178,7 +171,7 @@ impl ReplicaManager {
                 error,
                 base_offset: -1,
                 log_start_offset: -1,
-                current_leader,
+                current_leader: (NO_BROKER, NO_EPOCH),
             },
             last_offset: -1,
             pending: false,
@@ -239,11 +232,11 @@ impl ReplicaManager {
                 .iter_mut()
                 .for_each(|p| p.pending = false);
             self.facts_of_success(&delayed, job.acks, env);
-            self.answer_produce(delayed);
+            self.answer_produce(delayed, image);
             return;
         }
         if try_complete(&self.replicas, &mut delayed, env) {
-            self.answer_produce(delayed);
+            self.answer_produce(delayed, image);
         } else {
             self.park(Delayed::Produce(delayed), job.timeout_ms, env);
         }
@@ -265,12 +258,20 @@ impl ReplicaManager {
         }
     }
 
-    fn answer_produce(&mut self, delayed: DelayedProduce) {
+    fn answer_produce(&mut self, delayed: DelayedProduce, image: &MetadataImage) {
         let mut topics: ByTopicId<ProducePartitionResult> = Vec::with_capacity(1);
-        for status in delayed.partitions {
+        let mut node_endpoints = Vec::new();
+        for mut status in delayed.partitions {
+            if status.result.error == ErrorCode::NotLeaderOrFollower {
+                let leader = current_leader(status.partition, image, &mut node_endpoints);
+                status.result.current_leader = leader;
+            }
             push_by_topic(&mut topics, &status.partition.topic, status.result);
         }
-        let response = Response::Produce(ProduceResponse { topics });
+        let response = Response::Produce(ProduceResponse {
+            topics,
+            node_endpoints,
+        });
         self.respond(delayed.asker, Box::new(response));
     }
 
@@ -312,7 +313,7 @@ impl ReplicaManager {
             // Answering lets no other request go, so that those behind it move up by this one.
             from = at;
             match self.purgatory.take(at) {
-                Delayed::Produce(produce) => self.answer_produce(produce),
+                Delayed::Produce(produce) => self.answer_produce(produce, image),
                 Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),
             }
@@ -327,7 +328,7 @@ impl ReplicaManager {
                     for status in delayed.partitions.iter_mut().filter(|p| p.pending) {
                         decide(status, ErrorCode::RequestTimedOut, env);
                     }
-                    self.answer_produce(delayed);
+                    self.answer_produce(delayed, image);
                 }
                 Delayed::Fetch(fetch) => self.answer_fetch(fetch, image, env),
                 Delayed::Deletion(deletion) => self.answer_deletion(deletion),

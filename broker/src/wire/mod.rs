@@ -239,6 +239,8 @@ pub struct ProducePartition {
 pub struct ProduceResponse {
     /// Results, grouped as in the request.
     pub topics: ByTopicId<ProducePartitionResult>,
+    /// The leaders named there that are alive: the answer says where to find them (KIP-951).
+    pub node_endpoints: Vec<BrokerId>,
 }
 
 /// One partition's result.
@@ -299,6 +301,8 @@ pub struct FetchResponse {
     pub error: ErrorCode,
     /// Results, grouped as in the request.
     pub topics: ByTopicId<FetchPartitionResult>,
+    /// The leaders named there that are alive: the answer says where to find them (KIP-951).
+    pub node_endpoints: Vec<BrokerId>,
 }
 
 /// One partition's records.

@@ -157,39 +157,23 @@ fn produce_response_size(r: &ProduceResponse) -> u64 {
     let partition = |p: &ProducePartitionResult| {
         4 + 2 + 8 + 8 + 8 + NOTHING + NOTHING + TAGS + current_leader(p.current_leader)
     };
-    let leaders = || {
-        r.topics
-            .iter()
-            .flat_map(|(_, ps)| ps)
-            .map(|p| p.current_leader.0)
-    };
-    by_id(&r.topics, |ps| ps.iter().map(partition).sum()) + 4 + TAGS + node_endpoints(leaders)
+    let topics = by_id(&r.topics, |ps| ps.iter().map(partition).sum());
+    topics + 4 + TAGS + node_endpoints(&r.node_endpoints)
 }
 
 fn fetch_response_size(r: &FetchResponse) -> u64 {
     let mut topics = array(&r.topics);
-    let mut leader_named = false;
     for (_, partitions) in &r.topics {
         topics += 16 + array(partitions) + TAGS;
         for p in partitions {
             topics += 4 + 2 + 8 + 8 + 8 + NOTHING + 4 + bytes(&p.records) + TAGS;
             topics += current_leader(p.current_leader);
-            leader_named |= p.current_leader.0 >= 0;
             if p.diverging_epoch.is_some() {
                 topics += DIVERGING_EPOCH;
             }
         }
     }
-    let leaders = || {
-        let partitions = r.topics.iter().flat_map(|(_, ps)| ps);
-        partitions.map(|p| p.current_leader.0)
-    };
-    let endpoints = if leader_named {
-        node_endpoints(leaders)
-    } else {
-        0
-    };
-    4 + 2 + 4 + topics + TAGS + endpoints
+    4 + 2 + 4 + topics + TAGS + node_endpoints(&r.node_endpoints)
 }
 
 fn metadata_response_size(r: &MetadataResponse) -> u64 {
@@ -216,21 +200,13 @@ fn current_leader(leader: (BrokerId, LeaderEpoch)) -> u64 {
     }
 }
 
-/// The tagged endpoints of all leaders named, each once; nothing where none is named. The walk back
-/// to find repetitions is quadratic, over the partitions that have moved away.
-fn node_endpoints<I: Iterator<Item = BrokerId>>(leaders: impl Fn() -> I) -> u64 {
-    let mut number = 0;
-    let mut size = 0;
-    for (i, leader) in leaders().enumerate() {
-        if leader >= 0 && !leaders().take(i).any(|earlier| earlier == leader) {
-            number += 1;
-            size += endpoint(leader);
-        }
-    }
-    if number == 0 {
+/// The tagged field that is left out where no leader is named.
+#[inline]
+fn node_endpoints(brokers: &[BrokerId]) -> u64 {
+    if brokers.is_empty() {
         return 0;
     }
-    let size = varint(number + 1) + size;
+    let size = array(brokers) + brokers.iter().map(|b| endpoint(*b)).sum::<u64>();
     1 + varint(size) + size
 }
 

@@ -181,6 +181,10 @@ impl CompletedFetch {
 
 impl Consumer {
     /// `ClassicKafkaConsumer.sendFetches` and `AbstractFetch.prepareFetchRequests`.
+    ///
+    /// An answer with an error is followed by the next question at once, as seen of Kafka 4.3.1: while a
+    /// partition has no leader, its consumer asks the former one again and again, round trip after
+    /// round trip. Metadata without a leader leaves the position where it was.
     pub(super) fn send_fetches(&mut self, env: &mut Env<'_>) {
         self.validate_positions_on_metadata_change();
         let mut requests = ByNode::new();
@@ -285,7 +289,7 @@ impl Consumer {
                     result.error,
                     ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
                 ) {
-                    self.apply_leader_hint(asked.id, &result);
+                    self.apply_leader_hint(asked.id, &result, &response.node_endpoints);
                 }
                 let fetch = CompletedFetch::new(asked, result);
                 // One that was read to its end counts for nothing; its place is used again.
@@ -303,13 +307,18 @@ impl Consumer {
 
     /// KIP-951: the answer names another leader.
     #[cold]
-    fn apply_leader_hint(&mut self, id: PartitionId, result: &FetchPartitionResult) {
+    fn apply_leader_hint(
+        &mut self,
+        id: PartitionId,
+        result: &FetchPartitionResult,
+        endpoints: &[BrokerId],
+    ) {
         let Some(partition) = self.subscriptions.get_mut(id) else {
             return;
         };
         let metadata = &mut self.network.metadata;
         let (topic, index) = (partition.topic.clone(), partition.partition);
-        if metadata.update_partition_leadership(&topic, index, result.current_leader) {
+        if metadata.update_partition_leadership(&topic, index, result.current_leader, endpoints) {
             partition.maybe_validate_position(metadata.current_leader(&topic, index));
         }
     }

@@ -117,9 +117,13 @@ fn answer_fetch(world: &mut World, pending: &Pending, error: ErrorCode, records:
 }
 
 fn answer_fetch_with(world: &mut World, pending: &Pending, result: FetchPartitionResult) {
-    let topics = vec![(TOPIC_ID, smallvec![result])];
-    let error = ErrorCode::None;
-    world.answer(pending, Response::Fetch(FetchResponse { error, topics }));
+    let leader = result.current_leader.0;
+    let response = FetchResponse {
+        error: ErrorCode::None,
+        topics: vec![(TOPIC_ID, smallvec![result])],
+        node_endpoints: Vec::from_iter((leader != NO_BROKER).then_some(leader)),
+    };
+    world.answer(pending, Response::Fetch(response));
 }
 
 fn answer_list_offsets(world: &mut World, pending: &Pending, error: ErrorCode, offset: Offset) {
@@ -407,22 +411,26 @@ fn a_corrupt_batch_fails_every_poll_unless_checksums_are_off() {
 
 #[test]
 fn not_leader_asks_for_metadata_and_a_hint_is_followed_at_once_after_validation() {
-    let mut world = start_at(config(), 0, -1);
-    assert_eq!(poll_records(&mut world, 2), [0, 1]);
-    world.call(Call::Poll(1_000));
-    let fetch = world.take(ApiKey::Fetch);
-    world.answer_metadata = false;
-    let result = FetchPartitionResult {
-        current_leader: (1, 6),
-        ..fetch_result(ErrorCode::NotLeaderOrFollower, Bytes::new())
-    };
-    answer_fetch_with(&mut world, &fetch, result);
-    world.run_ms(1);
-    let validation = world.take(ApiKey::OffsetForLeaderEpoch);
-    assert_eq!(validation.node, NodeId(1));
-    answer_epoch_end(&mut world, &validation, 5, 2);
-    let fetch = world.take(ApiKey::Fetch);
-    assert_eq!((fetch.node, fetches(&fetch)), (NodeId(1), vec![(0, 2, 6)]));
+    // The metadata at hand names the one broker and not the other.
+    for leader in [1, 9] {
+        let mut world = start_at(config(), 0, -1);
+        assert_eq!(poll_records(&mut world, 2), [0, 1]);
+        world.call(Call::Poll(1_000));
+        let fetch = world.take(ApiKey::Fetch);
+        world.answer_metadata = false;
+        let result = FetchPartitionResult {
+            current_leader: (leader, 6),
+            ..fetch_result(ErrorCode::NotLeaderOrFollower, Bytes::new())
+        };
+        answer_fetch_with(&mut world, &fetch, result);
+        world.run_ms(1);
+        let validation = world.take(ApiKey::OffsetForLeaderEpoch);
+        let node = NodeId::of_broker(leader);
+        assert_eq!(validation.node, node);
+        answer_epoch_end(&mut world, &validation, 5, 2);
+        let fetch = world.take(ApiKey::Fetch);
+        assert_eq!((fetch.node, fetches(&fetch)), (node, vec![(0, 2, 6)]));
+    }
 }
 
 #[test]

@@ -312,6 +312,7 @@ impl Producer {
             }
             self.complete_batch(id, answer, env);
         }
+        let endpoints = response.as_ref().map_or(&[][..], |r| &r.node_endpoints);
         for (index, leader) in hints {
             let RecordAccumulator { partitions, .. } = &self.accumulator;
             let partition = &partitions[index];
@@ -319,6 +320,7 @@ impl Producer {
                 &partition.topic,
                 partition.partition,
                 leader,
+                endpoints,
             );
         }
     }

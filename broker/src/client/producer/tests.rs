@@ -120,8 +120,11 @@ fn answer_hint(
             current_leader,
         })
         .collect();
-    let topics = vec![(TOPIC_ID, results)];
-    world.answer(pending, Response::Produce(ProduceResponse { topics }));
+    let response = ProduceResponse {
+        topics: vec![(TOPIC_ID, results)],
+        node_endpoints: Vec::new(),
+    };
+    world.answer(pending, Response::Produce(response));
 }
 
 fn fate(world: &Harness<Producer>, call: CallId) -> Option<Result<Offset, ClientError>> {

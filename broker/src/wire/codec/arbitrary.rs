@@ -323,8 +323,12 @@ fn response_of(api: ApiKey) -> BoxedStrategy<Response> {
                     }
                 },
             );
-            by_id(partition)
-                .prop_map(|topics| Response::Produce(ProduceResponse { topics }))
+            (by_id(partition), vec(0..2_000, 0..3))
+                .prop_map(|(topics, node_endpoints)| ProduceResponse {
+                    topics,
+                    node_endpoints,
+                })
+                .prop_map(Response::Produce)
                 .boxed()
         }
         ApiKey::Fetch => fetch_response().prop_map(Response::Fetch).boxed(),
@@ -490,7 +494,13 @@ fn fetch_response() -> impl Strategy<Value = FetchResponse> {
             records,
         },
     );
-    (error(), by_id(partition)).prop_map(|(error, topics)| FetchResponse { error, topics })
+    (error(), by_id(partition), vec(0..2_000, 0..3)).prop_map(|(error, topics, node_endpoints)| {
+        FetchResponse {
+            error,
+            topics,
+            node_endpoints,
+        }
+    })
 }
 
 fn metadata_response() -> impl Strategy<Value = MetadataResponse> {

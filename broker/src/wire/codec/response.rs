@@ -10,20 +10,11 @@ use kafka::{
     offset_fetch_response as offset_fetch,
     offset_for_leader_epoch_response as offset_for_leader_epoch, produce_response as produce,
 };
-use std::collections::BTreeSet;
 
 /// Leader id and epoch (KIP-951).
 const CURRENT_LEADER: Shape = &[Fixed(4 + 4), NO_TAGS];
 /// Where those leaders are (KIP-951).
 const NODE_ENDPOINTS: Field = Array(&[Fixed(4), Text, Fixed(4), Text, NO_TAGS]);
-
-/// The leaders whose endpoints go with the answer, as `KafkaApis` adds them (KIP-951). It leaves out
-/// those that are not alive; that is not known here, and an endpoint harms nobody.
-fn leaders(of: impl Iterator<Item = (BrokerId, LeaderEpoch)>) -> BTreeSet<BrokerId> {
-    of.filter(|(leader, _)| *leader >= 0)
-        .map(|(leader, _)| leader)
-        .collect()
-}
 
 impl Wire for ProduceResponse {
     type Kafka = kafka::ProduceResponse;
@@ -62,22 +53,16 @@ impl Wire for ProduceResponse {
                 .with_topic_id(uuid(*id))
                 .with_partition_responses(partitions.iter().map(partition).collect())
         };
-        let endpoint = |leader: BrokerId| {
-            let (host, port) = host_and_port(leader);
+        let endpoint = |leader: &BrokerId| {
+            let (host, port) = host_and_port(*leader);
             produce::NodeEndpoint::default()
-                .with_node_id(leader.into())
+                .with_node_id((*leader).into())
                 .with_host(host)
                 .with_port(port)
         };
-        let leaders = leaders(
-            self.topics
-                .iter()
-                .flat_map(|(_, p)| p)
-                .map(|p| p.current_leader),
-        );
         kafka::ProduceResponse::default()
             .with_responses(self.topics.iter().map(topic).collect())
-            .with_node_endpoints(leaders.into_iter().map(endpoint).collect())
+            .with_node_endpoints(self.node_endpoints.iter().map(endpoint).collect())
     }
 
     fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
@@ -96,6 +81,7 @@ impl Wire for ProduceResponse {
         };
         Ok(ProduceResponse {
             topics: body.responses.into_iter().map(topic).collect(),
+            node_endpoints: body.node_endpoints.iter().map(|e| e.node_id.0).collect(),
         })
     }
 }
@@ -130,23 +116,17 @@ impl Wire for FetchResponse {
                 .with_topic_id(uuid(*id))
                 .with_partitions(partitions.iter().map(fetched_partition).collect())
         };
-        let endpoint = |leader: BrokerId| {
-            let (host, port) = host_and_port(leader);
+        let endpoint = |leader: &BrokerId| {
+            let (host, port) = host_and_port(*leader);
             fetch::NodeEndpoint::default()
-                .with_node_id(leader.into())
+                .with_node_id((*leader).into())
                 .with_host(host)
                 .with_port(port)
         };
-        let leaders = leaders(
-            self.topics
-                .iter()
-                .flat_map(|(_, p)| p)
-                .map(|p| p.current_leader),
-        );
         kafka::FetchResponse::default()
             .with_error_code(self.error as i16)
             .with_responses(self.topics.iter().map(topic).collect())
-            .with_node_endpoints(leaders.into_iter().map(endpoint).collect())
+            .with_node_endpoints(self.node_endpoints.iter().map(endpoint).collect())
     }
 
     fn from_kafka(body: Self::Kafka) -> Result<Self, DecodeError> {
@@ -161,6 +141,7 @@ impl Wire for FetchResponse {
                 .into_iter()
                 .map(topic)
                 .collect::<Result<_, _>>()?,
+            node_endpoints: body.node_endpoints.iter().map(|e| e.node_id.0).collect(),
         })
     }
 }

@@ -213,7 +213,7 @@ fn a_fetch_of_a_follower_is_byte_for_byte_what_kafkas_schema_says() {
 }
 
 #[test]
-fn an_answer_of_a_former_leader_names_the_new_one_once_and_where_it_is() {
+fn an_answer_of_a_former_leader_names_the_new_one_and_where_it_is() {
     let partition = |partition, current_leader| ProducePartitionResult {
         partition,
         error: ErrorCode::NotLeaderOrFollower,
@@ -228,6 +228,7 @@ fn an_answer_of_a_former_leader_names_the_new_one_once_and_where_it_is() {
     ];
     let response = ProduceResponse {
         topics: vec![(TopicId(8), partitions)],
+        node_endpoints: vec![12],
     };
     let bytes = encode(&Frame::response(1, Response::Produce(response)));
     let mut body = bytes.slice(9..);

@@ -290,6 +290,7 @@ pub(super) fn answer_to(request: &Request) -> Response {
             let topics = topics.map(|(id, ps)| (*id, ps.iter().map(result).collect()));
             Response::Produce(ProduceResponse {
                 topics: topics.collect(),
+                node_endpoints: vec![leader.0],
             })
         }
         Request::Fetch(r) => {
@@ -308,6 +309,7 @@ pub(super) fn answer_to(request: &Request) -> Response {
             Response::Fetch(FetchResponse {
                 error: ErrorCode::None,
                 topics: topics.collect(),
+                node_endpoints: vec![leader.0],
             })
         }
         Request::ListOffsets(r) => {
