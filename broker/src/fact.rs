@@ -75,7 +75,7 @@ pub enum Fact {
         to: Offset,
         /// This replica's high watermark before.
         high_watermark: Offset,
-        /// Nothing is left: the log begins anew at `to`, and its fingerprint at 0.
+        /// No batch is left: the log's fingerprint begins anew, at 0.
         anew: bool,
     },
     /// A partition's log was made durable up to `offset`.

@@ -207,7 +207,7 @@ impl PartitionLog {
 
     /// Whether a truncation to `offset` leaves nothing and begins the log anew there
     /// ([`truncate_fully_and_start_at`](Self::truncate_fully_and_start_at)).
-    pub fn begins_behind(&self, offset: Offset) -> bool {
+    fn begins_behind(&self, offset: Offset) -> bool {
         offset < self.segments[0].base_offset
     }
 

@@ -418,7 +418,6 @@ impl ReplicaManager {
         let partition = &mut self.replicas.get_mut(id).expect("it is fetched").partition;
         let from = partition.log.log_end_offset();
         let high_watermark = partition.log.high_watermark;
-        let anew = partition.log.begins_behind(to);
         let cut = match partition.log.truncate_to(to, env.disk) {
             Ok(cut) => cut,
             Err(error) => {
@@ -434,7 +433,7 @@ impl ReplicaManager {
                 from,
                 to,
                 high_watermark,
-                anew,
+                anew: partition.log.prefix() == 0,
             });
         }
         let epoch = partition.log.latest_epoch().unwrap_or(NO_EPOCH);

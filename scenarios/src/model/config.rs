@@ -247,6 +247,12 @@ impl CellConfig {
         self.replication_factor > 1
     }
 
+    /// Whether one broker leads several partitions of the topic: when it is alone in the ISR of one, it
+    /// may still be with others in that of another.
+    pub fn leads_several(&self) -> bool {
+        self.partitions > self.brokers
+    }
+
     /// Whether a leader that is alone in its ISR acknowledges: acks=all does so while the ISR is no
     /// smaller than `min.insync.replicas` (`Partition.appendRecordsToLeader`).
     pub fn takes_alone(&self) -> bool {

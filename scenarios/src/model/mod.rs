@@ -323,6 +323,26 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_alone_in_one_isr_whose_other_partitions_are_not_as_far_loses_what_acks_1_told_there()
+     {
+        let config = CellConfig {
+            acks: Acks::Leader,
+            partitions: 4,
+            ..safe()
+        };
+        for family in [Family::ShrunkIsrCrash, Family::ShrunkIsrPowerLoss] {
+            let found = expect(&config, family).mechanisms;
+            assert!(found.contains(&Mechanism::P04), "{family}: {found:?}");
+            let all = CellConfig {
+                acks: Acks::All,
+                ..config.clone()
+            };
+            let found = expect(&all, family);
+            assert!(!found.allows(Mechanism::P04), "{family}");
+        }
+    }
+
+    #[test]
     fn a_late_group_skips_with_latest_only() {
         let mut config = safe();
         assert_eq!(

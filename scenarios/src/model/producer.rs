@@ -61,10 +61,14 @@ fn another_leads(config: &CellConfig, family: Family, ways: &mut Ways) {
         }
         // The leader is alone in its ISR: nobody else is elected. An unclean election of another
         // cuts what it took without having committed it, as any change of the leader does.
-        Family::ShrunkIsrCrash | Family::ShrunkIsrPowerLoss | Family::ShrunkIsrDiskDestroyed
-            if config.unclean =>
-        {
-            uncommitted_below_min_isr(config, ways);
+        Family::ShrunkIsrCrash | Family::ShrunkIsrPowerLoss | Family::ShrunkIsrDiskDestroyed => {
+            if config.unclean {
+                uncommitted_below_min_isr(config, ways);
+            }
+            if config.leads_several() {
+                ways.by(&[P04]);
+                ways.beside(moved_back);
+            }
         }
         Family::LastIsrCrash | Family::LastIsrPowerLoss => {
             if config.unclean {

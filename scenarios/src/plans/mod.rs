@@ -141,13 +141,14 @@ mod tests {
     fn configurations() -> Vec<CellConfig> {
         let mut all = Vec::new();
         for acks in [Acks::None, Acks::Leader, Acks::All] {
-            for replication_factor in [1, 2, 3] {
+            // Brokers that lead one partition each, or several.
+            for (brokers, replication_factor) in [(3, 1), (3, 2), (3, 3), (2, 2), (5, 4), (5, 5)] {
                 for effective_min_isr in 1..=i32::from(replication_factor) {
                     for unclean in [false, true] {
                         for flush in [Flush::Every, Flush::Os] {
                             for application in Application::ALL {
                                 all.push(CellConfig {
-                                    brokers: 3,
+                                    brokers,
                                     partitions: 3,
                                     replication_factor,
                                     acks,

@@ -165,6 +165,35 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_lost_its_front_and_is_cut_to_nothing_is_counted_from_its_first_record() {
+        // The power took what the first segment had and left the second (`LogLoader.recoverLog`).
+        let recovered = Fact::LogRecovered {
+            topic: "t".into(),
+            partition: 0,
+            log_start: 0,
+            log_end: 2,
+            prefix: 1,
+            truncated_bytes: 0,
+        };
+        let nothing = Fact::Truncated {
+            partition: P,
+            from: 2,
+            to: 0,
+            high_watermark: 0,
+            anew: true,
+        };
+        let told = |prefix| {
+            let mut history = followed();
+            history.extend([copied(B, 0, 0, 10), copied(B, 1, 1, 11)]);
+            history.extend([(B, recovered.clone()), follows(B, 3, A)]);
+            history.extend([(B, nothing.clone()), copied(B, 0, 0, prefix)]);
+            judge(&history).len()
+        };
+        assert_eq!(told(10), 0);
+        assert_eq!(told(1), 1);
+    }
+
+    #[test]
     fn records_behind_the_leaders_end_are_caught() {
         let mut history = followed();
         history.push(copied(B, 0, 2, 12));

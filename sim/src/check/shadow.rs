@@ -223,8 +223,9 @@ impl ShadowLogs {
         match fact {
             Fact::Truncated { to, anew: true, .. } => {
                 let before = self.log(node).and_then(|log| {
-                    let (_, leading) = self.leader_of(log)?;
-                    leading.prefix_at(*to)
+                    let leaders = || self.leader_of(log)?.1.prefix_at(*to);
+                    let first = (*to == 0).then_some(0);
+                    first.or_else(|| log.prefix_at(*to)).or_else(leaders)
                 });
                 self.log_mut(node).begin_at(*to, before);
             }
