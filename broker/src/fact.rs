@@ -47,6 +47,8 @@ pub enum Fact {
         prefix: u64,
         /// Bytes cut off behind the last valid batch.
         truncated_bytes: u64,
+        /// Where it has no records between its start and its end, if anywhere.
+        gaps: Option<Box<Gaps>>,
     },
     /// A batch was appended.
     Appended {
@@ -237,6 +239,33 @@ pub enum Fact {
     },
 }
 
+/// Parts of a log without records: what compaction removed, or what a power loss took of a segment
+/// that others follow (`LogLoader.recoverLog` drops those behind a damaged one, not behind an empty one).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gaps(Vec<(Offset, Offset)>);
+
+impl Gaps {
+    /// Of a log that starts there and has batches of these first and last offsets.
+    pub fn of(start: Offset, batches: impl Iterator<Item = (Offset, Offset)>) -> Option<Box<Gaps>> {
+        let mut next = start;
+        let mut gaps = Vec::new();
+        for (first, last) in batches {
+            if first > next {
+                gaps.push((next, first));
+            }
+            next = next.max(last + 1);
+        }
+        (!gaps.is_empty()).then(|| Box::new(Gaps(gaps)))
+    }
+
+    /// Whether an offset lies in one.
+    pub fn contain(&self, offset: Offset) -> bool {
+        self.0
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&offset))
+    }
+}
+
 impl Fact {
     /// The partition that it is about, where it names one by its topic's id.
     pub fn partition(&self) -> Option<TopicPartition> {
@@ -284,4 +313,18 @@ pub enum PositionResetReason {
     Truncation,
     /// The application sought.
     Seek,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gaps;
+
+    #[test]
+    fn gaps_lie_before_the_first_batch_and_between_batches() {
+        let gaps = Gaps::of(2, [(4, 5), (6, 6), (9, 9)].into_iter()).expect("two");
+        let within: Vec<i64> = (0..12).filter(|offset| gaps.contain(*offset)).collect();
+        assert_eq!(within, [2, 3, 7, 8]);
+        assert_eq!(Gaps::of(4, [(4, 5), (6, 6)].into_iter()), None);
+        assert_eq!(Gaps::of(4, [].into_iter()), None);
+    }
 }

@@ -18,9 +18,9 @@
 //! 4. a record that was committed (the high watermark had passed it) or promised by acks=all, and
 //!    passed over by an unclean election: R04 when the old leader lived on, else R03 when the ISR had
 //!    several members, else R02;
-//! 5. a record that was not committed when another leader without it was elected: P05 when an operator
-//!    had moved the leadership or was shutting its leader down in order, S10 when the old leader had ended
-//!    over its disk, P04 when it had died otherwise, else P06;
+//! 5. a record that was not committed when another leader without it was elected: P05 when the
+//!    leadership was moved, or its leader shut down in order, S10 when the old leader had ended over its
+//!    disk, P04 when it had died otherwise, P06 when it lived on and was fenced;
 //! 6. a skipped record: C05 or C02 when an exception ended the application's loop, a commit on its way out
 //!    passed the record and the next start went on behind it; C21 or C20 when its handler had thrown before a commit passed it, and the record
 //!    had been handed to a dead-letter topic or not; C04 when it was delivered and a commit had passed it

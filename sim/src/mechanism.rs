@@ -89,7 +89,7 @@ const CATALOGUE: [Entry; 31] = [
         Mechanism::P05,
         "P05",
         "leadership moved before replication",
-        "with acks=0 or 1 and no fault at all: the controller moved the leadership, because an operator asked for it or because the leader was shutting down in order, to a member of the ISR that had not copied the record yet, and the old leader truncated it",
+        "with acks=0 or 1 and no fault at all: the controller moved the leadership, because an operator asked for it, because the leader was shutting down in order or back to the preferred leader, to a member of the ISR that had not copied the record yet, and the old leader truncated it",
         "KAFKA-20554; preferred leader election in ReplicationControlManager",
     ),
     Entry(

@@ -6,6 +6,7 @@
 
 use crate::bug::Bug;
 use crate::disk::{Disk, DiskError};
+use crate::fact::Gaps;
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
 use crate::log::batch::BatchHeader;
 use crate::log::checkpoint::CheckpointWrite;
@@ -283,6 +284,12 @@ impl PartitionLog {
     pub fn prefix(&self) -> u64 {
         let last = self.batches.last();
         last.map_or(self.front_prefix, |batch| batch.prefix)
+    }
+
+    /// Where it has no records between its start and its end.
+    pub fn gaps(&self) -> Option<Box<Gaps>> {
+        let batches = self.batches.iter().map(|b| (b.base_offset, b.last_offset));
+        Gaps::of(self.log_start, batches)
     }
 
     /// What is known of the partition's producers.

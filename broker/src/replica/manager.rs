@@ -178,6 +178,7 @@ impl ReplicaManager {
                 log_end: recovery.log_end,
                 prefix: log.prefix(),
                 truncated_bytes: recovery.truncated_bytes,
+                gaps: log.gaps(),
             });
             unclaimed.insert(dir, log);
         }

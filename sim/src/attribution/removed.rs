@@ -6,7 +6,7 @@ use crate::event::{EventKind, FaultEvent};
 use crate::fault::DiskOperation;
 use crate::history::{AppendedAt, Message, SendOutcome};
 use crate::mechanism::Mechanism;
-use everyack_broker::fact::Fact;
+use everyack_broker::fact::{Fact, Gaps};
 use everyack_broker::ids::*;
 use everyack_broker::time::Nanos;
 
@@ -145,8 +145,8 @@ impl<'a> Attribution<'a> {
                     operation: DiskOperation::Sync,
                     ..
                 }) => dropped = has,
-                EventKind::Fact(Fact::LogRecovered { log_end, .. }) => {
-                    if *log_end > append.offset {
+                EventKind::Fact(Fact::LogRecovered { log_end, gaps, .. }) => {
+                    if has_recovered(*log_end, gaps, append.offset) {
                         (dropped, gone) = (false, None);
                     } else if dropped && gone.is_none() {
                         gone = Some(Gone::FailedSync);
@@ -237,7 +237,9 @@ impl<'a> Attribution<'a> {
             };
             let later = facts(&self.of(id).logs).filter(|(at, n, _)| *n == node && *at > lost_at);
             let mut recovered = later.filter_map(|(_, _, fact)| match fact {
-                Fact::LogRecovered { log_end, .. } => Some(*log_end > append.offset),
+                Fact::LogRecovered { log_end, gaps, .. } => {
+                    Some(has_recovered(*log_end, gaps, append.offset))
+                }
                 _ => None,
             });
             recovered.next().unwrap_or(false)
@@ -282,9 +284,12 @@ impl<'a> Attribution<'a> {
                 }) => (*base_offset..=*last_offset)
                     .contains(&append.offset)
                     .then_some(*leader_epoch >= append.leader_epoch),
-                EventKind::Fact(
-                    Fact::Truncated { to: end, .. } | Fact::LogRecovered { log_end: end, .. },
-                ) => (*end <= append.offset).then_some(false),
+                EventKind::Fact(Fact::Truncated { to, .. }) => {
+                    (*to <= append.offset).then_some(false)
+                }
+                EventKind::Fact(Fact::LogRecovered { log_end, gaps, .. }) => {
+                    (!has_recovered(*log_end, gaps, append.offset)).then_some(false)
+                }
                 EventKind::Fault(FaultEvent::DiskDestroyed) => Some(false),
                 _ => None,
             }
@@ -410,7 +415,9 @@ impl<'a> Attribution<'a> {
         match died {
             Some(at) if self.failed_by_disk(old_leader.node, at) => Mechanism::S10,
             Some(_) => Mechanism::P04,
-            None => Mechanism::P06,
+            None if fenced => Mechanism::P06,
+            // Nobody asked: the preferred leader got the leadership back.
+            None => Mechanism::P05,
         }
     }
 
@@ -441,4 +448,9 @@ impl<'a> Attribution<'a> {
         }
         ended
     }
+}
+
+/// Whether a log that ends there after its recovery has a record at that offset.
+fn has_recovered(log_end: Offset, gaps: &Option<Box<Gaps>>, offset: Offset) -> bool {
+    log_end > offset && !gaps.as_ref().is_some_and(|gaps| gaps.contain(offset))
 }

@@ -160,6 +160,7 @@ impl Tale {
             prefix: 0,
             log_end,
             truncated_bytes: 0,
+            gaps: None,
         };
         self.fact(node(broker), fact)
     }
@@ -219,7 +220,7 @@ fn p05_a_leader_that_shuts_down_in_order_hands_over_too_early() {
     let lost = passed_over(|tale| tale.fault(1, FaultEvent::ShutDownAsked));
     assert_eq!(lost, Some(Mechanism::P05));
     // A shutdown of an earlier start, or of another broker, moves nothing.
-    let other = passed_over(|tale| tale.fault(2, FaultEvent::ShutDownAsked));
+    let other = passed_over(|tale| tale.fault(2, FaultEvent::ShutDownAsked).fenced(1));
     assert_eq!(other, Some(Mechanism::P06));
     let before = passed_over(|tale| {
         let tale = tale.fault(1, FaultEvent::ShutDownAsked);
@@ -228,6 +229,11 @@ fn p05_a_leader_that_shuts_down_in_order_hands_over_too_early() {
             .fenced(1)
     });
     assert_ne!(before, Some(Mechanism::P05));
+}
+
+#[test]
+fn p05_the_preferred_leader_gets_the_leadership_back_too_early() {
+    assert_eq!(passed_over(|tale| tale), Some(Mechanism::P05));
 }
 
 #[test]
@@ -240,6 +246,34 @@ fn p06_a_stopped_leader_goes_on_and_has_been_given_up() {
         .fault(1, FaultEvent::Resumed)
         .appended(1, 0);
     assert_eq!(tale.lost(), Some(Mechanism::P06));
+}
+
+#[test]
+fn a_record_in_a_gap_of_the_log_that_led_on_went_with_the_power() {
+    let lost = |gaps| {
+        let tale = Tale::of(&[1]).appended(1, 0);
+        let power = FaultEvent::PowerLost {
+            unsynced_bytes: 2,
+            kept_bytes: 1,
+        };
+        let tale = tale.fault(1, power).fault(1, STARTED);
+        let recovered = Fact::LogRecovered {
+            topic: "orders".into(),
+            partition: 0,
+            log_start: 0,
+            prefix: 0,
+            log_end: 12,
+            truncated_bytes: 0,
+            gaps,
+        };
+        tale.fact(node(1), recovered)
+            .decides(1, 1, &[1])
+            .leads(1, 1, 12)
+            .lost()
+    };
+    let first = everyack_broker::fact::Gaps::of(0, [(0, 9), (11, 11)].into_iter());
+    assert_eq!(lost(first), Some(Mechanism::S01));
+    assert_eq!(lost(None), None);
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn broken(
 mod tests {
     use super::super::histories::*;
     use super::*;
+    use everyack_broker::fact::Gaps;
 
     fn judge(history: &[(NodeId, Fact)]) -> Vec<Anomaly> {
         let (mut logs, mut check) = (ShadowLogs::default(), Copies::default());
@@ -132,6 +133,7 @@ mod tests {
             log_end: 2,
             prefix,
             truncated_bytes: 0,
+            gaps: None,
         };
         let told = |prefix| {
             let mut history = followed();
@@ -174,6 +176,7 @@ mod tests {
             log_end: 2,
             prefix: 1,
             truncated_bytes: 0,
+            gaps: None,
         };
         let nothing = Fact::Truncated {
             partition: P,
@@ -191,6 +194,27 @@ mod tests {
         };
         assert_eq!(told(10), 0);
         assert_eq!(told(1), 1);
+    }
+
+    #[test]
+    fn what_is_copied_from_a_log_with_gaps_is_judged_by_its_length_only() {
+        let told = |gaps| {
+            let mut history = followed();
+            let recovered = Fact::LogRecovered {
+                topic: "t".into(),
+                partition: 0,
+                log_start: 0,
+                log_end: 2,
+                prefix: 1,
+                truncated_bytes: 0,
+                gaps,
+            };
+            history.extend([(A, recovered), leads(A, 4, 2), follows(B, 4, A)]);
+            history.push(copied(B, 0, 1, 1));
+            judge(&history).len()
+        };
+        assert_eq!(told(Gaps::of(0, [(1, 1)].into_iter())), 0);
+        assert_eq!(told(None), 1);
     }
 
     #[test]

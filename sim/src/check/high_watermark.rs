@@ -153,6 +153,7 @@ mod tests {
             prefix: 0,
             log_end: 0,
             truncated_bytes: 1,
+            gaps: None,
         };
         history.extend([(B, recovered), moved(A, 1)]);
         assert_eq!(judge(&history), 0);

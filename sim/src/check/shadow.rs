@@ -8,7 +8,7 @@
 //! A broker counts a fingerprint from where its log was begun or loaded. Here all are counted from the
 //! partition's first record: to what a log tells, the fingerprint of what it does not have is added,
 //! which is known where some log has told of that offset. Where it is not, the log's length is all that
-//! is known of it: of one that is copied from a compacted one, for instance.
+//! is known of it: of one that is copied from a compacted one, for instance, or that has gaps.
 
 use everyack_broker::fact::Fact;
 use everyack_broker::ids::*;
@@ -65,11 +65,15 @@ impl ShadowLog {
     }
 
     /// It has no more than that after a start, and its broker gives it that fingerprint.
-    fn recover(&mut self, log_start: Offset, log_end: Offset, prefix: u64) {
+    fn recover(&mut self, log_start: Offset, log_end: Offset, prefix: u64, whole: bool) {
         if log_end < self.log_end {
             self.lost_up_to = self.lost_up_to.max(self.log_end);
         }
         self.cut(log_end);
+        if !whole && self.cleaned_to == 0 {
+            self.begin_at(log_end, None);
+            return;
+        }
         self.before = match self.prefix_at(log_end) {
             Some(known) => Some(known.wrapping_sub(prefix)),
             // Its front is gone, or nothing is.
@@ -234,10 +238,11 @@ impl ShadowLogs {
                 log_start,
                 log_end,
                 prefix,
+                gaps,
                 ..
             } => {
                 let log = self.log_mut(node);
-                log.recover(*log_start, *log_end, *prefix);
+                log.recover(*log_start, *log_end, *prefix, gaps.is_none());
                 log.loaded = true;
             }
             Fact::LogCleaned { up_to, .. } => {
@@ -249,7 +254,7 @@ impl ShadowLogs {
                 for (_, log) in self.logs.iter_mut().filter(|(n, _)| *n == node) {
                     // Its files are gone with their disk.
                     if !std::mem::take(&mut log.loaded) {
-                        log.recover(0, 0, 0);
+                        log.recover(0, 0, 0, true);
                     }
                     log.leader_epoch = -1;
                     log.leader = NO_BROKER;

@@ -159,6 +159,7 @@ impl Trace {
                 log_end,
                 prefix,
                 truncated_bytes,
+                gaps: _,
             } => {
                 self.mix(101, *partition as u64);
                 self.mix(*log_start as u64, *prefix);
