@@ -286,6 +286,7 @@ impl<'a> Run<'a> {
                     self.start_producers().await;
                 } else if healthy {
                     self.phase = Phase::FixingPositions;
+                    self.world.set_attended(true);
                     self.start_consumers().await;
                 }
             }
@@ -336,6 +337,7 @@ impl<'a> Run<'a> {
     async fn start_producers(&mut self) {
         let now = self.world.now();
         self.phase = Phase::Faults { since: now };
+        self.world.set_attended(false);
         self.observer.marks.begin();
         self.injector.begin(&self.world);
         for index in std::mem::take(&mut self.producers_in_order) {
@@ -350,6 +352,7 @@ impl<'a> Run<'a> {
 
     async fn heal(&mut self) {
         self.injector.heal(&self.cluster, &self.world).await;
+        self.world.set_attended(true);
         self.start_consumers().await;
         let now = self.world.now();
         self.phase = Phase::Liveness { since: now };

@@ -92,6 +92,8 @@ struct State<P: Process> {
     sleepers: Sleepers,
     /// Handlers of applications that fail, by their node.
     handlers: BTreeMap<NodeId, FailingHandler>,
+    /// An operator is there.
+    attended: bool,
     applications: Vec<ApplicationState<P>>,
     /// Applications that are awake.
     awake: u32,
@@ -119,11 +121,19 @@ impl<P: Process + 'static> World<P> {
             calls: Calls::default(),
             sleepers: Sleepers::default(),
             handlers: BTreeMap::new(),
+            attended: false,
             applications: Vec::new(),
             awake: 0,
             settled: None,
             panic: None,
         })))
+    }
+
+    /// Whether an operator is there, see [`Context::is_attended`].
+    ///
+    /// [`Context::is_attended`]: crate::application::Context::is_attended
+    pub fn set_attended(&self, attended: bool) {
+        self.0.borrow_mut().attended = attended;
     }
 
     /// The kernel, for the driver between two events; not to be held over an await.

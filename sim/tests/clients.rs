@@ -426,3 +426,32 @@ fn a_leader_that_no_client_reaches_gets_no_dead_letters_either() {
     let (sent, acked) = (at("to the dead letters"), at("its dead letter of message"));
     assert!(acked - sent > 1_000_000, "sent at {sent}, known at {acked}");
 }
+
+#[test]
+fn without_a_reset_policy_an_operator_sets_the_offsets_and_nothing_is_lost() {
+    let mut files = properties();
+    let none = "none".to_string();
+    files.consumer.insert("auto.offset.reset".into(), none);
+    for family in [Family::None, Family::ConsumerCrash, Family::LateStart] {
+        for seed in 0..3 {
+            let result = finished(&spec(
+                family,
+                "commit-after-processing",
+                files.clone(),
+                seed,
+            ));
+            assert!(result.fired, "{family}");
+            assert!(result.losses.is_empty(), "{family}: {:?}", result.losses);
+            assert!(result.messages.acked > 100, "{family}");
+            assert_eq!(result.messages.consumed, result.messages.acked, "{family}");
+        }
+    }
+}
+
+#[test]
+fn a_consumer_that_gets_no_partition_stands_by() {
+    let mut spec = spec(Family::None, "commit-after-processing", properties(), 1);
+    spec.applications.consumers = 5;
+    let result = finished(&spec);
+    assert_eq!(result.messages.consumed, result.messages.acked);
+}

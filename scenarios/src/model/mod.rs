@@ -6,9 +6,9 @@
 //!
 //! Modelled: eligible leader replicas off (`eligible.leader.replicas.version=0`), one dedicated
 //! controller that no fault hits, syncs that are honest (but under `lying-disk`), records that retention does not touch, consumers
-//! that take their partitions by `assign` and go on after a failed commit, and an application that,
-//! where `auto.offset.reset=none`, commits its first position before the producers start (outside
-//! `late-start`).
+//! that take their partitions by `assign` and go on after a failed commit, and an operator who,
+//! where `auto.offset.reset=none` throws, sets the group's offsets to the beginning: before the producers
+//! start (outside `late-start`), and once every outage has ended.
 //!
 //! Without eligible leader replicas the ISR never becomes empty: its last member stays in it when
 //! it dies and leads again when it returns (`PartitionChangeBuilder.build` sets an empty ISR with

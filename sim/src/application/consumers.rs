@@ -13,6 +13,8 @@ use std::time::Duration;
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pause after an exception of poll, so that an application whose poll throws at once does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longer than any run.
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// Poll, process every record, then commitSync(): an offset is committed only after its record was
 /// processed. A round without records has nothing to commit.
@@ -192,17 +194,38 @@ pub(super) async fn leave_on_exception(
     }
 }
 
-/// The application's consumer with its partitions assigned, and a position on each.
+/// The application's consumer with its partitions assigned, and a position on each. One that gets no
+/// partition stands by.
 async fn assigned_consumer(context: &Context) -> Result<ConsumerClient, ClientError> {
     let consumer = context.consumer();
     consumer.assign(context.assigned_partitions()).await?;
     loop {
         match consumer.positions().await {
+            Ok(positions) if positions.is_empty() => context.sleep(A_DAY).await,
             Ok(_) => return Ok(consumer),
+            Err(error) if is_without_position(&error) && context.is_attended() => {
+                go_on(reset_offsets(context, &consumer).await)?;
+            }
             Err(error) if is_fatal(&error) => return Err(error),
             Err(_) => context.sleep(PAUSE).await,
         }
     }
+}
+
+/// What an operator does about `auto.offset.reset=none` where it throws, before the application is
+/// started again: `kafka-consumer-groups --reset-offsets --to-offset 0`, the earliest while retention has
+/// taken nothing.
+async fn reset_offsets(context: &Context, consumer: &ConsumerClient) -> Result<(), ClientError> {
+    let earliest = |(topic, partition)| TopicPartitionOffset {
+        topic,
+        partition,
+        offset: 0,
+        leader_epoch: NO_EPOCH,
+    };
+    let partitions = context.assigned_partitions().into_iter();
+    consumer
+        .commit_sync_offsets(partitions.map(earliest).collect())
+        .await
 }
 
 async fn poll(
@@ -210,6 +233,10 @@ async fn poll(
     consumer: &ConsumerClient,
 ) -> Result<Vec<ConsumerRecord>, ClientError> {
     match consumer.poll(POLL_TIMEOUT).await {
+        Err(error) if is_without_position(&error) && context.is_attended() => {
+            go_on(reset_offsets(context, consumer).await)?;
+            Err(error)
+        }
         Err(error) if !is_fatal(&error) => {
             context.sleep(PAUSE).await;
             Ok(Vec::new())
@@ -229,6 +256,16 @@ fn go_on(outcome: Result<(), ClientError>) -> Result<(), ClientError> {
         Err(error) if is_fatal(&error) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether `auto.offset.reset=none` leaves it to somebody where to go on.
+fn is_without_position(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::NoOffsetForPartition
+            | ClientError::OffsetOutOfRange
+            | ClientError::LogTruncation
+    )
 }
 
 /// Whether the same client will throw it again and again.

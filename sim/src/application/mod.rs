@@ -121,6 +121,7 @@ pub(crate) trait Boundary {
     /// Whether the handler throws on this message; each call is an attempt.
     fn handler_fails(&self, caller: Caller, message: MessageId) -> bool;
     fn next_sequence(&self, caller: Caller) -> u32;
+    fn is_attended(&self) -> bool;
 }
 
 /// An application's own view of the world. Clones are the same application.
@@ -276,6 +277,12 @@ impl Context {
             .filter(|partition| partition % consumers == self.index as i32)
             .map(|partition| (self.parameters.topic.clone(), partition))
             .collect()
+    }
+
+    /// Whether an operator is there, who does something about a consumer that has no position and throws:
+    /// before the load begins, and once every outage has ended.
+    pub fn is_attended(&self) -> bool {
+        self.boundary.is_attended()
     }
 
     /// The first message of the workload that no start of this producer has sent yet: a producer

@@ -88,6 +88,10 @@ impl<P: Process + 'static> Boundary for RefCell<State<P>> {
     fn next_sequence(&self, caller: Caller) -> u32 {
         self.borrow().applications[caller.application.0].next_sequence
     }
+
+    fn is_attended(&self) -> bool {
+        self.borrow().attended
+    }
 }
 
 impl About {
