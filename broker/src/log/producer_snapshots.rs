@@ -3,7 +3,8 @@
 //! Kafka writes one when a segment is rolled, at an orderly shutdown, and behind each loading and
 //! truncation, at the log end. The newest sound one at or below the log end is what is known; the
 //! batches behind it are read again (`UnifiedLog.rebuildProducerState`). A snapshot holds only the
-//! *last* batch of each producer, so that after a restart an older batch is no known duplicate.
+//! *last* batch of each producer, so that after a restart an older batch is no known duplicate. After a clean
+//! end without any snapshot all producers are forgotten.
 //!
 //! What differs from Kafka: a snapshot of a loading or a truncation is synced by the next flush, not at
 //! once; and one that contradicts the log's batches counts as broken. Such a one comes back with the power
@@ -31,14 +32,19 @@ impl PartitionLog {
         if self.log_end <= newest.copied().unwrap_or(self.log_start) {
             return Ok(());
         }
-        let file = disk.open(&snapshot_file_name(&self.dir, self.log_end))?;
+        self.write_snapshot(self.log_end, disk)
+    }
+
+    /// Writes what is known of the producers as the newest snapshot.
+    fn write_snapshot(&mut self, offset: Offset, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        let file = disk.open(&snapshot_file_name(&self.dir, offset))?;
         disk.truncate(file, 0)?;
         disk.append(
             file,
             &encode_snapshot(self.producers.snapshot().into_iter()),
         )?;
-        self.snapshots.offsets.push(self.log_end);
-        self.snapshots.unsynced.push((self.log_end, file));
+        self.snapshots.offsets.push(offset);
+        self.snapshots.unsynced.push((offset, file));
         Ok(())
     }
 
@@ -47,10 +53,12 @@ impl PartitionLog {
         std::mem::take(&mut self.snapshots.unsynced)
     }
 
-    /// Rebuilds the producers of a log that was loaded. What was recovered from `recovered_from` on was
-    /// recovered segment by segment, each with a snapshot behind it, which leaves the last batches only.
+    /// Rebuilds the producers of a log that was loaded, after a `clean` end or another. What was recovered
+    /// from `recovered_from` on was recovered segment by segment, each with a snapshot behind it, which leaves
+    /// the last batches only.
     pub(super) fn load_producers(
         &mut self,
+        clean: bool,
         recovered_from: Option<Offset>,
         disk: &mut dyn Disk,
     ) -> Result<(), DiskError> {
@@ -63,12 +71,30 @@ impl PartitionLog {
         }
         self.snapshots.offsets.sort();
         self.remove_stray_snapshots(disk)?;
+        if clean && self.snapshots.offsets.is_empty() {
+            return self.begin_without_producers(disk);
+        }
         let bound = recovered_from.unwrap_or(self.log_end).min(self.log_end);
         self.rebuild_producers(bound, disk)?;
         if recovered_from.is_some() {
             self.producers.keep_last_batches();
         }
         self.take_snapshot(disk)
+    }
+
+    /// No batch is read: empty snapshots are taken where the last two segments begin and at the log end
+    /// (`UnifiedLog.rebuildProducerState` with `reloadFromCleanShutdown`, meant for the upgrade of a broker
+    /// that knew no producers).
+    fn begin_without_producers(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        self.producers.clear();
+        let bases: Vec<Offset> = self.segment_base_offsets().collect();
+        let last_two = bases.len().saturating_sub(2);
+        for &offset in bases[last_two..].iter().chain(&[self.log_end]) {
+            if offset > self.snapshots.offsets.last().copied().unwrap_or(0) {
+                self.write_snapshot(offset, disk)?;
+            }
+        }
+        Ok(())
     }
 
     /// Rebuilds the producers after the log was cut.
@@ -105,11 +131,12 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Those that no segment begins with, but for the newest (`removeStraySnapshots`).
+    /// Those that no segment begins with, but for the newest behind them all (`removeStraySnapshots`).
     fn remove_stray_snapshots(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         let bases: Vec<Offset> = self.segment_base_offsets().collect();
         let newest = self.snapshots.offsets.last().copied();
-        let stray = |offset: Offset| Some(offset) != newest && !bases.contains(&offset);
+        let behind = newest.filter(|newest| bases.iter().all(|base| base < newest));
+        let stray = |offset: Offset| Some(offset) != behind && !bases.contains(&offset);
         self.remove_snapshots(stray, disk)
     }
 

@@ -252,7 +252,7 @@ impl PartitionLog {
         };
         log.epochs_changed |= log.epochs.truncate_from_end(log.log_end);
         log.epochs_changed |= log.epochs.truncate_from_start(log.log_start);
-        log.load_producers(recovered_from, disk)?;
+        log.load_producers(from.clean, recovered_from, disk)?;
         let log_end = log.log_end;
         let recovery = Recovery {
             log_end,

@@ -662,5 +662,6 @@ fn a_clean_marker_before_a_torn_file_does_not_stop_recovery_but_before_zeros_not
 
 mod kafka_folders;
 mod planted;
+mod producers;
 mod properties;
 mod segments;
