@@ -115,7 +115,8 @@ impl Partition {
         if !self.is_leader() {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        if !self.config.cleanup_policy.delete {
+        let policy = self.config.cleanup_policy;
+        if !policy.delete && policy.compact {
             return Err(ErrorCode::PolicyViolation);
         }
         match offset {

@@ -159,13 +159,14 @@ fn each_partition_has_its_own_answer_while_one_waits() {
 }
 
 #[test]
-fn only_a_cleanup_policy_with_delete_allows_it() {
+fn what_is_only_compacted_is_not_deleted_from() {
     for (policy, expected) in [
         (
             "compact",
             (INVALID_LOW_WATERMARK, ErrorCode::PolicyViolation),
         ),
         ("compact,delete", (0, NONE)),
+        ("", (0, NONE)),
     ] {
         let mut c = TestCluster::start_topic(&[("cleanup.policy", policy)]);
         assert_eq!(deleted(&mut c, 1, &[("t", 0, 0)]), [expected], "{policy}");
