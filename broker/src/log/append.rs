@@ -70,6 +70,8 @@ pub enum AppendError {
     UnexpectedAppendOffset {
         /// First offset of the records.
         first_offset: Offset,
+        /// Their last offset.
+        last_offset: Offset,
         /// Where the log ends.
         log_end: Offset,
     },
@@ -382,6 +384,7 @@ impl PartitionLog {
         if first_offset < self.log_end {
             return Err(AppendError::UnexpectedAppendOffset {
                 first_offset,
+                last_offset: arriving.last_offset,
                 log_end: self.log_end,
             });
         }

@@ -10,6 +10,7 @@ use crate::replica::answers::Answers;
 use crate::replica::durability::log_start_moved;
 use crate::replica::fetcher::{Asked, FetchState, truncation_offset};
 use crate::replica::manager::{Append, ReplicaManager, Turn};
+use crate::replica::start_anew::front_of_spanning;
 use crate::time::{MICROS, millis};
 use crate::wire::*;
 use smallvec::smallvec;
@@ -305,6 +306,12 @@ impl ReplicaManager {
                     self.back_off(job.leader, id, env);
                 }
                 Err(refused) => {
+                    if let Some(front) = front_of_spanning(&refused, &partition.log)
+                        && self.start_anew(id, front, env)
+                    {
+                        // The same records again, which it takes now.
+                        continue;
+                    }
                     if let AppendError::Disk(error) = refused {
                         self.log_directory_failed(error, env);
                     }
@@ -492,32 +499,17 @@ impl ReplicaManager {
         let fetched = self.fetchers[leader].partitions.contains(id);
         match only_offset(response) {
             Ok(leader_start) if fetched => {
-                let partition = &mut self.replicas.get_mut(id).expect("fetched").partition;
-                let log_end = partition.log.log_end_offset();
+                let log_end = self.replicas[id].partition.log.log_end_offset();
                 let truncate_all = self.bug == Some(Bug::OorTruncateAll);
                 assert!(
                     leader_end >= log_end || truncate_all,
                     "a shorter leader truncates"
                 );
-                if leader_start > log_end || truncate_all {
-                    let high_watermark = partition.log.high_watermark;
-                    if let Err(error) = partition
-                        .log
-                        .truncate_fully_and_start_at(leader_start, env.disk)
-                    {
-                        self.log_directory_failed(error, env);
-                        self.mark_failed(leader, id);
-                        return;
-                    }
-                    env.fact(Fact::Truncated {
-                        partition: id,
-                        from: log_end,
-                        to: leader_start,
-                        high_watermark,
-                        anew: true,
-                    });
-                    self.do_chores(id, env);
-                    self.checkpoint_recovery_points(env);
+                if (leader_start > log_end || truncate_all)
+                    && !self.start_anew(id, leader_start, env)
+                {
+                    self.mark_failed(leader, id);
+                    return;
                 }
                 let partition = &self.replicas[id].partition;
                 let next = partition.log.log_end_offset().max(leader_start);

@@ -6,7 +6,8 @@
 //! - [`alter_partition`] proposals of an ISR on their way to the controller
 //! - [`fetch`] reading as leader, waiting for data; `offset_by_time` finding a record by its time
 //! - `delete_records` deleting from the front as leader, waiting for followers to do the same
-//! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`); `answers` what they gave
+//! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`); `answers` what they gave,
+//!   `start_anew` where a copy begins elsewhere
 //! - `durability` flushes, checkpoints, and what a failing disk does
 //! - `leader_hint` who leads instead
 //! - [`purgatory`] requests that wait
@@ -27,6 +28,7 @@ pub mod partition;
 mod planted;
 pub mod produce;
 pub mod purgatory;
+mod start_anew;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

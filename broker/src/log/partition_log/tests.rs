@@ -258,6 +258,7 @@ fn a_follower_refuses_offsets_below_its_log_end_and_takes_gaps() {
     let below = log.append_as_follower(&at(1, 1), &config(), NOW, &mut disk);
     let expected = AppendError::UnexpectedAppendOffset {
         first_offset: 1,
+        last_offset: 2,
         log_end: 2,
     };
     assert_eq!(below, Err(expected));

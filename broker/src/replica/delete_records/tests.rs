@@ -309,6 +309,42 @@ fn the_log_starts_there_after_a_restart() {
 }
 
 #[test]
+fn an_empty_follower_copies_the_batch_that_the_leaders_log_start_lies_in() {
+    let mut c = TestCluster::start(&[], None);
+    c.kill(3);
+    c.until("broker 1 to know", |c| c.partition(1).isr() == [1, 2]);
+    let mut batch = BatchBuilder::new();
+    for value in [b"a", b"b", b"c", b"d", b"e"] {
+        batch.append(1_700_000_000_000, None, Some(value), &[]);
+    }
+    let partition = ProducePartition {
+        partition: 0,
+        records: batch.build(),
+    };
+    let produce = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topics: vec![(P0.topic, smallvec![partition])],
+    };
+    let sent = c.send(1, Request::Produce(produce));
+    c.until("it to be committed", |c| c.answer(sent) == Some((NONE, 0)));
+    assert_eq!(deleted(&mut c, 1, &[("t", 0, 3)]), [(3, NONE)]);
+    c.start_broker(3);
+    c.until("broker 3 to be in sync", |c| c.state().isr.len() == 3);
+    assert_eq!((log_start(&c, 3), c.log_end(3)), (3, 5));
+    assert_eq!(c.values(3), c.values(1));
+    let begun = |to| {
+        let anew = |f: &&Fact| matches!(f, Fact::Truncated { to: at, anew: true, .. } if *at == to);
+        c.facts_of(3).filter(anew).count()
+    };
+    assert_eq!(
+        (begun(3), begun(0)),
+        (1, 1),
+        "first where the leader begins"
+    );
+}
+
+#[test]
 fn readers_find_the_log_to_start_there() {
     let mut c = cluster();
     assert_eq!(deleted(&mut c, 1, &[("t", 0, 3)]), [(3, NONE)]);
