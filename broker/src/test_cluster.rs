@@ -87,8 +87,13 @@ impl TestCluster {
 
     /// The same with another topic, of one partition on the same brokers.
     pub fn start_with(topic: &str) -> TestCluster {
+        TestCluster::start_both(&[], topic)
+    }
+
+    /// Both topics, and brokers with properties of their own.
+    pub fn start_both(properties: &[(&str, &str)], topic: &str) -> TestCluster {
         let topics = [("t", TOPIC), (topic, OTHER)];
-        TestCluster::launch_all(&[], None, &topics, &[])
+        TestCluster::launch_all(properties, None, &topics, &[])
     }
 
     fn launch_all(

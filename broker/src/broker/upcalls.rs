@@ -37,20 +37,15 @@ impl Run {
                 env.serve(Queue::RequestHandler, ANSWER_COST);
             }
             Upcall::HighWatermark(id) => {
-                if let Some(partition) = self.offsets_partition(id) {
-                    let high_watermark = self.high_watermark(id);
-                    let image = &self.image;
-                    let topic_id = |name: &str| image.topic_id(name);
-                    let answers =
-                        self.offsets
-                            .high_watermark_moved(partition, high_watermark, topic_id, env);
-                    self.answer_all(answers, env);
+                if self.offsets_partition(id).is_some() {
+                    self.coordinator_high_watermark(id, env);
                 }
             }
             Upcall::CoordinatorAppended(id, job, result) => {
                 let high_watermark = self.high_watermark(id);
-                let answer = self.offsets.appended(job, result, high_watermark);
-                self.answer_all(answer, env);
+                let failed = self.offsets.appended(job, result, high_watermark);
+                self.answer_all(failed, env);
+                self.coordinator_high_watermark(id, env);
             }
             Upcall::BecameLeader(id, epoch) => {
                 if let Some(partition) = self.offsets_partition(id) {
@@ -68,6 +63,18 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// `CoordinatorRuntime.HighWatermarkListener`: an event of its own, so behind a write that is not
+    /// done.
+    fn coordinator_high_watermark(&mut self, id: TopicPartition, env: &mut Env<'_>) {
+        let high_watermark = self.high_watermark(id);
+        let image = &self.image;
+        let topic_id = |name: &str| image.topic_id(name);
+        let answers = self
+            .offsets
+            .high_watermark_is(id.partition, high_watermark, topic_id, env);
+        self.answer_all(answers, env);
     }
 
     pub(super) fn answer_all(

@@ -7,6 +7,9 @@
 //!
 //! Not modelled: members and generations, expiry, tombstones, transactional commits.
 
+#[cfg(test)]
+mod tests;
+
 use crate::env::{Env, Queue, TimerToken};
 use crate::fact::Fact;
 use crate::group::record::{OffsetKey, OffsetValue};
@@ -266,7 +269,8 @@ impl OffsetsCoordinator {
         })
     }
 
-    /// The append of a commit is done.
+    /// The append of a commit is done. The high watermark may have passed it already: what a flush
+    /// holds back is fetched meanwhile.
     pub fn appended(
         &mut self,
         job: u64,
@@ -301,8 +305,8 @@ impl OffsetsCoordinator {
         None
     }
 
-    /// The high watermark of a shard's log moved: commits below it are done.
-    pub fn high_watermark_moved(
+    /// The high watermark of a shard's log is there: commits below it are done.
+    pub fn high_watermark_is(
         &mut self,
         partition: i32,
         high_watermark: Offset,
