@@ -4,7 +4,7 @@ use crate::broker::Run;
 use crate::controller::topic_name_error;
 use crate::env::Env;
 use crate::fact::Fact;
-use crate::group::offsets::commit_response;
+use crate::group::offsets::{commit_response, fetch_response};
 use crate::group::{OFFSETS_TOPIC, offsets_topic_configs, partition_for};
 use crate::ids::*;
 use crate::replica::purgatory::Asker;
@@ -44,10 +44,7 @@ impl Run {
                     .delete_records(asker, &request, &self.image, env);
             }
             Request::OffsetCommit(request) => self.offset_commit(asker, request, env),
-            Request::OffsetFetch(request) => {
-                let response = self.offset_fetch(&request);
-                self.respond(asker, response, env);
-            }
+            Request::OffsetFetch(request) => self.offset_fetch(asker, request, env),
             Request::InitProducerId(_) => {
                 let response = self.init_producer_id(env);
                 self.respond(asker, response, env);
@@ -267,21 +264,21 @@ impl Run {
         }
     }
 
-    fn offset_fetch(&self, request: &OffsetFetchRequest) -> Response {
+    fn offset_fetch(&mut self, asker: Asker, request: OffsetFetchRequest, env: &mut Env<'_>) {
         let shard = self
             .offsets_partition_for(&request.group)
             .and_then(|partition| Some((partition, self.offsets_id(partition)?)));
-        match shard {
-            Some((partition, id)) => {
-                self.offsets
-                    .fetch(partition, request, self.high_watermark(id))
-            }
-            None => Response::OffsetFetch(OffsetFetchResponse {
-                group: request.group.clone(),
-                error: ErrorCode::CoordinatorNotAvailable,
-                topics: Vec::new(),
-            }),
-        }
+        let Some((partition, id)) = shard else {
+            let error = ErrorCode::CoordinatorNotAvailable;
+            let response = fetch_response(&request.group, error, Vec::new());
+            self.respond(asker, response, env);
+            return;
+        };
+        let high_watermark = self.high_watermark(id);
+        let answer = self
+            .offsets
+            .fetch(asker, partition, request, high_watermark, env);
+        self.answer_all(answer, env);
     }
 
     /// A producer without transactional id always gets a new id (`TransactionCoordinator`), from a

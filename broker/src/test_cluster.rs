@@ -510,7 +510,12 @@ impl TestCluster {
 
     /// Asks the controller to move the leadership.
     pub fn move_leader(&mut self, to: BrokerId) {
-        let command = AdminCommand::MoveLeader { partition: P0, to };
+        self.move_leader_of(P0, to);
+    }
+
+    /// The same for another partition.
+    pub fn move_leader_of(&mut self, partition: TopicPartition, to: BrokerId) {
+        let command = AdminCommand::MoveLeader { partition, to };
         self.step(CONTROLLER, Input::Admin(command));
     }
 

@@ -46,6 +46,10 @@ impl Run {
                 let failed = self.offsets.appended(job, result, high_watermark);
                 self.answer_all(failed, env);
                 self.coordinator_high_watermark(id, env);
+                let answers = self
+                    .offsets
+                    .run_stable_fetches(id.partition, high_watermark, env);
+                self.answer_all(answers, env);
             }
             Upcall::BecameLeader(id, epoch) => {
                 if let Some(partition) = self.offsets_partition(id) {
@@ -77,7 +81,7 @@ impl Run {
         self.answer_all(answers, env);
     }
 
-    pub(super) fn answer_all(
+    pub(crate) fn answer_all(
         &mut self,
         answers: impl IntoIterator<Item = (Asker, Response)>,
         env: &mut Env<'_>,

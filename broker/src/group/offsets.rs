@@ -3,10 +3,12 @@
 //!
 //! A shard a partition of `__consumer_offsets`. A commit is appended by the leader and answered when
 //! the high watermark has passed it, or after `offsets.commit.timeout.ms` with an error; reads see what
-//! the high watermark covers. A new leader reads its shard back from the log before it serves.
+//! the high watermark covers, or wait until that is everything ([`stable`]). A new leader reads its
+//! shard back from the log before it serves.
 //!
 //! Not modelled: members and generations, expiry, tombstones, transactional commits.
 
+mod stable;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ use crate::time::{MICROS, Nanos, millis};
 use crate::wire::*;
 use bytes::Bytes;
 use smallvec::SmallVec;
+use stable::StableFetch;
 use std::collections::BTreeMap;
 
 /// Where the buffer of a commit's batch begins; it grows with the records.
@@ -34,6 +37,8 @@ const LOAD_COST_PER_KIB: Nanos = 10 * MICROS;
 struct Shard {
     leader_epoch: LeaderEpoch,
     loaded: bool,
+    /// The end of what was loaded or appended (`SnapshottableCoordinator.lastWrittenOffset`).
+    written: Offset,
     /// By group and topic: what is asked for together is found with one look.
     offsets: BTreeMap<TopicName, BTreeMap<TopicName, TopicOffsets>>,
 }
@@ -71,9 +76,10 @@ impl TopicOffsets {
         }
     }
 
-    fn committed(&self, partition: i32, high_watermark: Offset) -> Option<OffsetValue> {
+    /// The newest version whose record lies below that offset of the log.
+    fn newest(&self, partition: i32, below: Offset) -> Option<OffsetValue> {
         let versions = self.versions.get(partition)?;
-        let newest = versions.iter().rev().find(|(at, _)| *at < high_watermark)?;
+        let newest = versions.iter().rev().find(|(at, _)| *at < below)?;
         Some(newest.1)
     }
 }
@@ -115,7 +121,9 @@ pub struct OffsetsCoordinator {
     shards: SortedMap<i32, Shard>,
     pending: SortedMap<u64, PendingCommit>,
     next_job: u64,
-    /// One timer for the oldest commit, whose deadline is the first.
+    /// Reads that wait, oldest first.
+    stable_fetches: Vec<StableFetch>,
+    /// One timer for the first deadline: each is set so long ahead, so the oldest is the first.
     timer_set: bool,
     /// Shards that wait to be loaded, first come first served.
     to_load: Vec<(i32, LeaderEpoch)>,
@@ -133,6 +141,7 @@ impl OffsetsCoordinator {
             shards: SortedMap::new(),
             pending: SortedMap::new(),
             next_job: 0,
+            stable_fetches: Vec::new(),
             timer_set: false,
             to_load: Vec::new(),
             key_bytes: Vec::new(),
@@ -151,6 +160,7 @@ impl OffsetsCoordinator {
         let shard = Shard {
             leader_epoch,
             loaded: false,
+            written: 0,
             offsets: BTreeMap::new(),
         };
         self.shards.insert(partition, shard);
@@ -190,10 +200,11 @@ impl OffsetsCoordinator {
             }
         }
         shard.loaded = true;
+        shard.written = log.log_end_offset();
         env.fact(Fact::CoordinatorLoaded { partition });
     }
 
-    /// This broker leads that partition no more (`onResignation`): commits under way fail.
+    /// This broker leads that partition no more (`onResignation`): what is under way fails.
     pub fn resigned(&mut self, partition: i32) -> Vec<Answer> {
         self.shards.remove(partition);
         let failed: Vec<u64> = self
@@ -202,10 +213,12 @@ impl OffsetsCoordinator {
             .filter(|(_, c)| c.partition == partition)
             .map(|(job, _)| job)
             .collect();
-        failed
+        let mut answers: Vec<Answer> = failed
             .into_iter()
             .filter_map(|job| self.fail(job, ErrorCode::NotCoordinator))
-            .collect()
+            .collect();
+        answers.extend(self.fail_stable(|fetch| fetch.partition == partition));
+        answers
     }
 
     fn shard(&self, partition: i32) -> Result<&Shard, ErrorCode> {
@@ -277,13 +290,25 @@ impl OffsetsCoordinator {
         result: Result<Offset, ErrorCode>,
         high_watermark: Offset,
     ) -> Option<Answer> {
-        let end = match result {
-            Ok(end) => end,
-            Err(error) => return self.fail(job, coordinator_error(error)),
+        match result {
+            Ok(end) => {
+                self.apply(job, end, high_watermark);
+                None
+            }
+            Err(error) => self.fail(job, coordinator_error(error)),
+        }
+    }
+
+    /// The records of a commit are in the log, up to `end`.
+    fn apply(&mut self, job: u64, end: Offset, high_watermark: Offset) {
+        let Some(commit) = self.pending.get_mut(job) else {
+            return;
         };
-        let commit = self.pending.get_mut(job)?;
         commit.end = Some(end);
-        let shard = self.shards.get_mut(commit.partition)?;
+        let Some(shard) = self.shards.get_mut(commit.partition) else {
+            return;
+        };
+        shard.written = end;
         let request = &commit.request;
         let count: usize = request
             .topics
@@ -302,10 +327,10 @@ impl OffsetsCoordinator {
         if commit.expired {
             self.pending.remove(job);
         }
-        None
     }
 
-    /// The high watermark of a shard's log is there: commits below it are done.
+    /// The high watermark of a shard's log is there: commits below it are done, and reads that waited for
+    /// it.
     pub fn high_watermark_is(
         &mut self,
         partition: i32,
@@ -319,43 +344,49 @@ impl OffsetsCoordinator {
             .filter(|(_, c)| c.partition == partition && c.end.is_some_and(|e| e <= high_watermark))
             .map(|(job, _)| job)
             .collect();
-        done.into_iter()
-            .filter_map(|job| {
-                let commit = self.pending.remove(job)?;
-                for (topic, commits) in &commit.request.topics {
-                    let Some(id) = topic_id(topic) else { continue };
-                    for c in commits {
-                        env.fact(Fact::OffsetCommitted {
-                            group: commit.request.group.clone(),
-                            partition: TopicPartition::new(id, c.partition),
-                            offset: c.offset,
-                        });
-                    }
+        let done = done.into_iter().filter_map(|job| {
+            let commit = self.pending.remove(job)?;
+            for (topic, commits) in &commit.request.topics {
+                let Some(id) = topic_id(topic) else { continue };
+                for c in commits {
+                    env.fact(Fact::OffsetCommitted {
+                        group: commit.request.group.clone(),
+                        partition: TopicPartition::new(id, c.partition),
+                        offset: c.offset,
+                    });
                 }
-                let response = commit_response(&commit.request, ErrorCode::None);
-                Some((commit.asker, response))
-            })
-            .collect()
+            }
+            let response = commit_response(&commit.request, ErrorCode::None);
+            Some((commit.asker, response))
+        });
+        let mut answers: Vec<Answer> = done.collect();
+        answers.extend(self.release_stable(partition, high_watermark));
+        answers
     }
 
     fn set_timer(&mut self, env: &mut Env<'_>) {
-        if !self.timer_set
-            && let Some(first) = self.pending.values().find(|c| !c.expired)
-        {
+        if self.timer_set {
+            return;
+        }
+        let commit = self.pending.values().find(|c| !c.expired);
+        let commit = commit.map(|c| c.deadline);
+        if let Some(first) = commit.into_iter().chain(self.stable_deadline()).min() {
             self.timer_set = true;
-            let delay = first.deadline.saturating_sub(env.now);
+            let delay = first.saturating_sub(env.now);
             env.timer_in(delay, TimerToken(self.timer_kind));
         }
     }
 
-    /// The timer fired: the time of some commits is over.
+    /// The timer fired: the time of some commits and reads is over.
     pub fn expire(&mut self, env: &mut Env<'_>) -> Vec<Answer> {
         self.timer_set = false;
         let pending = self.pending.iter();
         let late = pending.filter(|(_, c)| !c.expired && c.deadline <= env.now);
         let late: Vec<u64> = late.map(|(job, _)| job).collect();
         let answers = late.into_iter().filter_map(|job| self.expire_one(job));
-        let answers = answers.collect();
+        let mut answers: Vec<Answer> = answers.collect();
+        // `GroupCoordinatorService.handleOffsetFetchException`, of a timeout.
+        answers.extend(self.fail_stable(|fetch| fetch.is_late(env.now)));
         self.set_timer(env);
         answers
     }
@@ -376,13 +407,24 @@ impl OffsetsCoordinator {
         Some((commit.asker, commit_response(&commit.request, error)))
     }
 
-    /// Answers an OffsetFetch for a group of that shard.
+    /// Takes an OffsetFetch for a group of that shard: the answer, unless it has to wait.
     pub fn fetch(
-        &self,
+        &mut self,
+        asker: Asker,
         partition: i32,
-        request: &OffsetFetchRequest,
+        request: OffsetFetchRequest,
         high_watermark: Offset,
-    ) -> Response {
+        env: &mut Env<'_>,
+    ) -> Option<Answer> {
+        if request.require_stable {
+            return self.fetch_stable(asker, partition, request, high_watermark, env);
+        }
+        let response = self.read(partition, &request, high_watermark);
+        Some((asker, response))
+    }
+
+    /// `OffsetMetadataManager.fetchOffsets`: what is below that offset of the shard's log.
+    fn read(&self, partition: i32, request: &OffsetFetchRequest, below: Offset) -> Response {
         let shard = self.shard(partition);
         let error = shard.as_ref().err().copied().unwrap_or(ErrorCode::None);
         let topics = match shard {
@@ -393,7 +435,7 @@ impl OffsetsCoordinator {
                 .map(|(topic, partitions)| {
                     let known = shard.offsets(&request.group, topic);
                     let offsets = partitions.iter().map(|&p| {
-                        let found = known.and_then(|known| known.committed(p, high_watermark));
+                        let found = known.and_then(|known| known.newest(p, below));
                         FetchedOffset {
                             partition: p,
                             offset: found.map_or(-1, |v| v.offset),
@@ -405,11 +447,7 @@ impl OffsetsCoordinator {
                 })
                 .collect(),
         };
-        Response::OffsetFetch(OffsetFetchResponse {
-            group: request.group.clone(),
-            error,
-            topics,
-        })
+        fetch_response(&request.group, error, topics)
     }
 
     /// What a group has committed, as a reader of this shard would see it.
@@ -422,7 +460,7 @@ impl OffsetsCoordinator {
         high_watermark: Offset,
     ) -> Option<Offset> {
         let offsets = self.shards.get(partition)?.offsets(group, topic)?;
-        offsets.committed(of, high_watermark).map(|v| v.offset)
+        offsets.newest(of, high_watermark).map(|v| v.offset)
     }
 }
 
@@ -445,6 +483,19 @@ pub fn commit_response(request: &OffsetCommitRequest, error: ErrorCode) -> Respo
         })
         .collect();
     Response::OffsetCommit(OffsetCommitResponse { topics })
+}
+
+/// An OffsetFetch response.
+pub fn fetch_response(
+    group: &TopicName,
+    error: ErrorCode,
+    topics: ByTopicName<FetchedOffset>,
+) -> Response {
+    Response::OffsetFetch(OffsetFetchResponse {
+        group: group.clone(),
+        error,
+        topics,
+    })
 }
 
 /// `GroupCoordinatorService.handleOperationException`.

@@ -195,7 +195,7 @@ fn coordinator_load_and_commit() {
         }
         let request = OffsetFetchRequest {
             group: "g".into(),
-            require_stable: false,
+            require_stable: true,
             topics: Vec::new(),
         };
         let sent = c.send(2, Request::OffsetFetch(request));
