@@ -276,13 +276,13 @@ impl Controller {
         Ok(())
     }
 
-    /// `ClusterControlManager.registerBroker`.
+    /// `ClusterControlManager.registerBroker`. A session that still lasts refuses every other incarnation,
+    /// also where the broker was let go in order: neither the fencing of its last heartbeat nor its leaving
+    /// ends the session.
     fn register_broker(&mut self, r: &BrokerRegistrationRequest, env: &mut Env<'_>) -> Answer {
         let refused = self.image.broker(r.broker).is_some_and(|existing| {
             self.bug != Some(Bug::RegistrationIgnoresIncarnation)
                 && existing.incarnation != r.incarnation
-                // A broker that was on its way out may come back at once (KAFKA-19047).
-                && !existing.in_controlled_shutdown
                 && self
                     .heartbeats
                     .has_valid_session(r.broker, existing.epoch, env.now)

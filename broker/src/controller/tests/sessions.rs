@@ -148,17 +148,32 @@ fn controlled_shutdown_moves_leaders_away_and_waits_until_the_others_have_applie
     world.heartbeat(2);
     let answer = world.beat(leaves);
     assert!(answer.should_shut_down && answer.is_fenced);
-    // KAFKA-19047: its next incarnation need not wait for the session to end.
-    assert_eq!(
-        world.register(0, 0xcafe, world.epochs[&0]).error,
-        ErrorCode::None
-    );
-    assert!(
-        !world
-            .controller
-            .image()
-            .broker(0)
-            .unwrap()
-            .in_controlled_shutdown
-    );
+}
+
+/// `SHUTDOWN_NOW` fences the broker and leaves its session alone.
+#[test]
+fn a_broker_that_was_let_go_is_a_duplicate_until_its_session_ends() {
+    let mut world = World::with_three_brokers(false);
+    let leaves = BrokerHeartbeatRequest {
+        want_shut_down: true,
+        ..world.heartbeat_request(0)
+    };
+    world.beat(leaves);
+    world.heartbeat(1);
+    world.heartbeat(2);
+    let former = world.epochs[&0];
+    assert!(world.beat(leaves).should_shut_down);
+    let is_leaving = |world: &World| {
+        let image = world.controller.image();
+        image.broker(0).expect("registered").in_controlled_shutdown
+    };
+    assert!(is_leaving(&world));
+    let refused = world.register(0, 0xcafe, former);
+    assert_eq!(refused.error, ErrorCode::DuplicateBrokerRegistration);
+    world.pass(SESSION - SECONDS, &[1, 2]);
+    let refused = world.register(0, 0xcafe, former);
+    assert_eq!(refused.error, ErrorCode::DuplicateBrokerRegistration);
+    world.pass(2 * SECONDS, &[1, 2]);
+    assert_eq!(world.register(0, 0xcafe, former).error, ErrorCode::None);
+    assert!(!is_leaving(&world));
 }
