@@ -208,7 +208,8 @@ impl ReplicationControl<'_> {
     }
 
     /// Rings over the brokers that are not fenced, from a random start; fenced ones follow where they
-    /// are needed.
+    /// are needed. A broker in controlled shutdown is none of them until it is fenced
+    /// (`BrokerHeartbeatManager.UsableBrokerIterator`), and does not count for the replication factor either.
     fn place(&self, partitions: i32, factor: i16, rng: &mut Stream) -> Result<Assignment, String> {
         let factor = usize::try_from(factor).expect("checked to be positive");
         let ids_of = |wanted: &dyn Fn(&BrokerRegistration) -> bool| -> Vec<BrokerId> {
@@ -216,13 +217,11 @@ impl ReplicationControl<'_> {
             brokers.filter(|b| wanted(b)).map(|b| b.id).collect()
         };
         let active = ids_of(&|b| b.is_active());
-        // Those in controlled shutdown come last of the unfenced: each partition needs a leader.
-        let leaving = ids_of(&|b| !b.fenced && !b.is_active());
         let fenced = ids_of(&|b| b.fenced);
         if active.is_empty() {
-            return Err("All brokers are currently fenced or in controlled shutdown.".to_string());
+            return Err("All brokers are currently fenced.".to_string());
         }
-        let known = self.image.brokers().len();
+        let known = active.len() + fenced.len();
         if factor > known {
             return Err(format!(
                 "The target replication factor of {factor} cannot be reached because only \
@@ -236,7 +235,7 @@ impl ReplicationControl<'_> {
                 .cycle()
                 .skip((start + partition) % active.len());
             let ring = ring.take(active.len());
-            let all = ring.chain(&leaving).chain(&fenced);
+            let all = ring.chain(&fenced);
             all.take(factor).copied().collect()
         };
         Ok((0..partitions as usize).map(replicas).collect())

@@ -123,6 +123,30 @@ fn a_fenced_broker_is_a_replica_only_where_it_is_needed_and_never_in_sync() {
 }
 
 #[test]
+fn a_broker_in_controlled_shutdown_is_no_replica_and_does_not_count_for_the_factor() {
+    let mut world = World::with_three_brokers(false);
+    let leaves = BrokerHeartbeatRequest {
+        want_shut_down: true,
+        ..world.heartbeat_request(0)
+    };
+    assert!(!world.beat(leaves).should_shut_down);
+    let (error, message) = refused(&mut world, topic("three", 1, 3));
+    assert_eq!(error, ErrorCode::InvalidReplicationFactor);
+    assert!(message.contains("only 2 broker(s)"), "{message}");
+    create(&mut world, vec![topic("two", 4, 2)], false);
+    for p in partitions(&world, "two") {
+        assert!(!p.replicas.contains(&0), "{p:?}");
+    }
+    // Fenced at its end, it may follow like any other.
+    world.heartbeat(1);
+    world.heartbeat(2);
+    assert!(world.beat(leaves).should_shut_down);
+    create(&mut world, vec![topic("three", 1, 3)], false);
+    let three = &partitions(&world, "three")[0];
+    assert_eq!((three.replicas[2], three.isr.len()), (0, 2));
+}
+
+#[test]
 fn what_kafka_refuses_is_refused_with_its_code() {
     use ErrorCode::*;
     let mut world = World::with_three_brokers(false);
