@@ -1,8 +1,10 @@
 //! A broker's life as the controller sees it: `BrokerLifecycleManager`.
 //!
 //! It registers, catches up with the metadata, asks to be unfenced, and then sends a heartbeat every
-//! `broker.heartbeat.interval.ms`. A request is given up after half `broker.session.timeout.ms`
-//! (`BrokerServer`'s heartbeat channel).
+//! `broker.heartbeat.interval.ms`. After a failure it waits as long
+//! (`scheduleNextCommunicationAfterFailure`), and a request is given up after as long
+//! (`BrokerServer.startup` makes the channel with that time). One that loses its connection is sent again
+//! over the next until it is that old (`NodeToControllerRequestThread.handleResponse`).
 
 use crate::channel::Channel;
 use crate::config::BrokerConfig;
@@ -52,12 +54,13 @@ pub struct Lifecycle {
     /// What follows the request in flight follows at once.
     next_is_immediate: bool,
     asked_to_shut_down: bool,
-    failed_attempts: u32,
     heartbeat_interval: Nanos,
-    session_timeout: Nanos,
     channel: Channel,
+    /// What is on its way, and since when: sent again where its connection is lost.
+    in_flight: Option<(Request, Nanos)>,
     timer: TimerToken,
-    next_at: Nanos,
+    /// When the next communication is due, `None` once it has begun.
+    next_at: Option<Nanos>,
 }
 
 impl Lifecycle {
@@ -82,12 +85,11 @@ impl Lifecycle {
             ready_to_unfence: false,
             next_is_immediate: false,
             asked_to_shut_down: false,
-            failed_attempts: 0,
             heartbeat_interval: millis(config.broker_heartbeat_interval_ms),
-            session_timeout: millis(config.broker_session_timeout_ms),
             channel: Channel::new(controller, channel_timer),
+            in_flight: None,
             timer,
-            next_at: 0,
+            next_at: None,
         }
     }
 
@@ -113,9 +115,10 @@ impl Lifecycle {
         self.on_timer(metadata_offset, env);
     }
 
-    /// Sends what is due: a registration, or a heartbeat.
+    /// Sends what is due: a registration, or a heartbeat. While a request is in flight it waits for that.
     pub fn communicate(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
         if self.channel.is_busy() {
+            self.next_is_immediate = true;
             return;
         }
         let request = if self.epoch < 0 {
@@ -133,7 +136,8 @@ impl Lifecycle {
                 want_shut_down: self.state == State::PendingControlledShutdown,
             })
         };
-        self.channel.send(request, self.session_timeout / 2, env);
+        self.in_flight = Some((request.clone(), env.now));
+        self.channel.send(request, self.heartbeat_interval, env);
     }
 
     /// Enters controlled shutdown and says so to the controller as soon as it can.
@@ -143,34 +147,28 @@ impl Lifecycle {
     pub fn begin_controlled_shutdown(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
         assert!(self.is_running(), "only a running broker asks to be let go");
         self.state = State::PendingControlledShutdown;
-        if self.channel.is_busy() {
-            self.next_is_immediate = true;
-        } else {
-            self.communicate_in(0, env);
-            self.on_timer(metadata_offset, env);
-        }
+        self.communicate_in(0, env);
+        self.on_timer(metadata_offset, env);
     }
 
     fn communicate_in(&mut self, delay: Nanos, env: &mut Env<'_>) {
         let immediate = std::mem::take(&mut self.next_is_immediate);
         let delay = if immediate { 0 } else { delay };
-        self.next_at = env.now + delay;
+        self.next_at = Some(env.now + delay);
         env.timer_in(delay, self.timer);
     }
 
-    /// `ExponentialBackoff(100 ms, 2, session timeout, 0.02)`.
+    /// Never at once, whatever was asked for meanwhile.
     fn communicate_after_failure(&mut self, env: &mut Env<'_>) {
-        let base = (100 * MILLIS) << self.failed_attempts.min(20);
-        let delay = base.min(self.session_timeout);
-        self.failed_attempts += 1;
+        self.in_flight = None;
         self.next_is_immediate = false;
-        let jitter = env.rng.range(98, 102);
-        self.communicate_in(delay / 100 * jitter, env);
+        self.communicate_in(self.heartbeat_interval, env);
     }
 
     /// The timer of the next communication fired.
     pub fn on_timer(&mut self, metadata_offset: Offset, env: &mut Env<'_>) {
-        if env.now >= self.next_at {
+        if self.next_at.is_some_and(|at| at <= env.now) {
+            self.next_at = None;
             self.communicate(metadata_offset, env);
         }
     }
@@ -189,8 +187,15 @@ impl Lifecycle {
 
     /// The channel's connection is gone.
     pub fn on_closed(&mut self, env: &mut Env<'_>) {
-        if self.channel.on_closed(env) {
-            self.communicate_after_failure(env);
+        if !self.channel.on_closed(env) {
+            return;
+        }
+        match &self.in_flight {
+            Some((request, since)) if env.now < since + self.heartbeat_interval => {
+                let request = request.clone();
+                self.channel.send(request, self.heartbeat_interval, env);
+            }
+            _ => self.communicate_after_failure(env),
         }
     }
 
@@ -199,17 +204,14 @@ impl Lifecycle {
         if !self.channel.on_response(correlation) {
             return Step::Nothing;
         }
+        self.in_flight = None;
         match response {
             Response::BrokerRegistration(r) if r.error.is_none() => {
-                self.failed_attempts = 0;
                 self.epoch = r.broker_epoch;
                 self.communicate_in(0, env);
                 Step::Registered(r.broker_epoch)
             }
-            Response::BrokerHeartbeat(r) if r.error.is_none() => {
-                self.failed_attempts = 0;
-                self.heartbeat_answered(r, env)
-            }
+            Response::BrokerHeartbeat(r) if r.error.is_none() => self.heartbeat_answered(r, env),
             _ => {
                 self.communicate_after_failure(env);
                 Step::Nothing
@@ -253,3 +255,6 @@ impl Lifecycle {
         Step::Nothing
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,9 +174,11 @@ impl Timeouts {
         (LEAD_MS, LEAD_MS + STRIKE_WINDOW_MS)
     }
 
-    /// How long a killed broker takes at most to lead or follow again once it runs: its new
-    /// registration is refused while the old session lasts (`ClusterControlManager.registerBroker`),
-    /// and it is unfenced by the second heartbeat after that (`BrokerLifecycleManager`).
+    /// How long a broker that was killed, or ended in order, takes at most to lead or follow again once it
+    /// runs: its new registration is refused while the old session lasts
+    /// (`ClusterControlManager.registerBroker`) and repeated every `broker.heartbeat.interval.ms`
+    /// (`BrokerLifecycleManager.scheduleNextCommunicationAfterFailure`); a request that was under way when
+    /// the way was cut costs as much before that.
     pub fn broker_return_ms(&self) -> u64 {
         self.broker_session_timeout_ms
             .saturating_add(self.broker_heartbeat_interval_ms.saturating_mul(2))
