@@ -29,7 +29,7 @@ use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::Asker;
 use crate::shutdown::Stage;
 use crate::sorted_map::SortedMap;
-use crate::time::{MICROS, Nanos, SECONDS};
+use crate::time::{MICROS, Nanos, SECONDS, millis};
 use crate::wire::*;
 use accepted::Accepted;
 use std::collections::VecDeque;
@@ -50,6 +50,7 @@ mod timer {
     pub const COMMIT: u64 = 10 << KIND;
     pub const TASK: u64 = 11 << KIND;
     pub const SHUTDOWN: u64 = 12 << KIND;
+    pub const REGISTRATION: u64 = 13 << KIND;
 
     pub fn split(token: u64) -> (u64, u64) {
         let low = (1 << KIND) - 1;
@@ -220,6 +221,8 @@ impl Broker {
             shutdown: None,
             producer_ids: (0, 0),
         };
+        let patience = millis(self.config.initial_broker_registration_timeout_ms);
+        env.timer_in(patience, TimerToken(timer::REGISTRATION));
         run.lifecycle.communicate(-1, env);
         run.observer.fetch(env);
         run.schedule_all(env);
@@ -489,6 +492,7 @@ impl Run {
                 self.answer_all(answers, env);
             }
             timer::SHUTDOWN => self.stop_serving(env),
+            timer::REGISTRATION => self.give_up_unless_registered(env),
             timer::TASK => self.task_due(low, env),
             _ => panic!("a timer of nobody: {token:#x}"),
         }

@@ -25,6 +25,8 @@ pub enum Fact {
         /// What the marker holds.
         broker_epoch: BrokerEpoch,
     },
+    /// The broker could not register within `initial.broker.registration.timeout.ms`, and ends.
+    RegistrationTimedOut,
     /// The broker's only log directory failed: nothing is appended any more, and the process is about
     /// to halt.
     LogDirectoryOffline {
@@ -289,6 +291,7 @@ impl Fact {
             Fact::BrokerStarted { .. }
             | Fact::ShutdownBegan { .. }
             | Fact::ShutDownCleanly { .. }
+            | Fact::RegistrationTimedOut
             | Fact::LogDirectoryOffline { .. }
             | Fact::LogRecovered { .. }
             | Fact::BrokerRegistered { .. }

@@ -8,7 +8,8 @@
 //!    clean-shutdown marker with the broker epoch. The process ends.
 //!
 //! A broker that was never unfenced ends at once (`maybeChangeStatus(STARTED, SHUTTING_DOWN)`), and one
-//! whose disk fails on the way ends without the marker: both count as unclean at the next start.
+//! whose disk fails on the way ends without the marker: both count as unclean at the next start. So does
+//! one that could not register within `initial.broker.registration.timeout.ms`, and ends by itself.
 
 use crate::broker::Run;
 use crate::env::{Env, Input, Output, TimerToken};
@@ -70,6 +71,14 @@ impl Run {
         self.metadata.clear();
         self.tasks.clear();
         self.replicas.stop(env);
+    }
+
+    /// `BrokerLifecycleManager.RegistrationTimeoutEvent`: the start fails, and the process ends.
+    pub(crate) fn give_up_unless_registered(&mut self, env: &mut Env<'_>) {
+        if self.lifecycle.epoch() < 0 {
+            env.fact(Fact::RegistrationTimedOut);
+            env.out.push(Output::Halt);
+        }
     }
 
     /// Whether nothing is served any more.

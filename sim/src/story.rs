@@ -308,6 +308,7 @@ fn fact_sentence(fact: &Fact, names: &Names) -> Option<String> {
         Fact::ShutDownCleanly { .. } => {
             Some("has flushed every log and left its clean-shutdown marker".into())
         }
+        Fact::RegistrationTimedOut => Some("could not register in time, and ends".into()),
         Fact::LogDirectoryOffline { error } => {
             Some(format!("takes its log directory offline: {error}"))
         }

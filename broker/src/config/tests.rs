@@ -568,6 +568,11 @@ fn odd_combinations_are_each_warned_of_by_the_property_that_was_set() {
         ),
         (
             Scope::Broker,
+            &[("initial.broker.registration.timeout.ms", "9000")],
+            "initial.broker.registration.timeout.ms",
+        ),
+        (
+            Scope::Broker,
             &[("offsets.topic.replication.factor", "1")],
             "offsets.topic.replication.factor",
         ),

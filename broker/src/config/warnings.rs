@@ -159,6 +159,20 @@ fn broker(read: &Reader<'_>, config: &BrokerConfig) -> Vec<Warning> {
             ),
         ));
     }
+    let patience = config.initial_broker_registration_timeout_ms;
+    if (0..=session).contains(&patience) {
+        let key = if read.is_set("initial.broker.registration.timeout.ms") {
+            "initial.broker.registration.timeout.ms"
+        } else {
+            "broker.session.timeout.ms"
+        };
+        found.push(warning(
+            key,
+            format!(
+                "a session of {session} ms and {patience} ms to register: a broker that comes back at once is refused while its old session lasts, and gives up before that ends"
+            ),
+        ));
+    }
     found.extend(not_a_time(&[
         ("broker.heartbeat.interval.ms", heartbeat),
         ("broker.session.timeout.ms", session),

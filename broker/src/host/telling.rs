@@ -14,6 +14,7 @@ pub(super) fn tell(node: NodeId, fact: &Fact) {
         Fact::ShutDownCleanly { broker_epoch } => {
             info!("{node}: shut down cleanly in broker epoch {broker_epoch}");
         }
+        Fact::RegistrationTimedOut => error!("{node}: could not register in time"),
         Fact::LogDirectoryOffline { error } => error!("{node}: log directory offline: {error}"),
         Fact::LogRecovered {
             topic,

@@ -120,6 +120,24 @@ fn a_broker_that_was_never_unfenced_ends_at_once_and_uncleanly() {
 }
 
 #[test]
+fn a_broker_that_cannot_register_in_time_ends_by_itself() {
+    let mut c = TestCluster::start(&[], None);
+    c.kill(3);
+    c.cut_from_controller(3);
+    c.start_broker(3);
+    c.run(59 * SECONDS);
+    assert!(c.is_alive(3));
+    c.run(2 * SECONDS);
+    assert!(!c.is_alive(3));
+    assert!(c.facts_of(3).any(|f| *f == Fact::RegistrationTimedOut));
+    // One that registers in time stays.
+    c.heal();
+    c.start_broker(3);
+    c.run(61 * SECONDS);
+    assert!(c.broker(3).is_running());
+}
+
+#[test]
 fn a_flush_that_fails_on_the_way_out_leaves_no_marker() {
     let mut c = TestCluster::start(&[], None);
     c.produced(1, -1, "a");

@@ -304,6 +304,7 @@ impl Trace {
             Fact::ShutdownBegan { controlled } => self.mix(120, u64::from(*controlled)),
             Fact::ShutDownCleanly { broker_epoch } => self.mix(121, *broker_epoch as u64),
             Fact::LogDirectoryOffline { error } => self.mix(122, *error as u64),
+            Fact::RegistrationTimedOut => self.mix(126, 0),
             Fact::ProducerIdAssigned { producer_id, epoch } => {
                 self.mix(117, *producer_id as u64);
                 self.mix(*epoch as u64, 0);
