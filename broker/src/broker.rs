@@ -382,13 +382,9 @@ impl Run {
 
     fn isr_answers(&mut self, correlation: i32, response: Response, env: &mut Env<'_>) {
         for answer in self.alter_partition.on_response(correlation, response, env) {
-            let (id, error) = (answer.partition, answer.result.error);
-            if error.is_none() {
-                self.replicas
-                    .isr_committed(id, &answer.proposal, &answer.result, &self.image, env);
-            } else {
-                self.replicas.isr_refused(id, &answer.proposal, error);
-            }
+            let (id, proposal) = (answer.partition, answer.proposal);
+            self.replicas
+                .isr_answered(id, proposal, answer.result, &self.image, env);
         }
         self.alter_partition.on_timer(self.lifecycle.epoch(), env);
     }

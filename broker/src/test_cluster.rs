@@ -483,6 +483,28 @@ impl TestCluster {
         self.send(to, Request::Produce(request))
     }
 
+    /// A consumer asks for what partition 0 has from an offset on, and waits half a second for it.
+    pub fn fetch_from(&mut self, from: BrokerId, offset: Offset) -> i32 {
+        let ask = FetchPartition {
+            partition: 0,
+            current_leader_epoch: NO_EPOCH,
+            fetch_offset: offset,
+            last_fetched_epoch: NO_EPOCH,
+            log_start_offset: -1,
+            partition_max_bytes: 1 << 20,
+        };
+        let request = FetchRequest {
+            replica_id: -1,
+            replica_epoch: -1,
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            isolation_level: 0,
+            topics: vec![(TOPIC, smallvec![ask])],
+        };
+        self.send(from, Request::Fetch(request))
+    }
+
     /// What a Produce was answered, if it was: the error and the offset.
     pub fn answer(&self, correlation: i32) -> Option<(ErrorCode, Offset)> {
         match self.answers.get(&correlation)? {

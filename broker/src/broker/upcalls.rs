@@ -7,7 +7,7 @@ use crate::ids::*;
 use crate::replica::alter_partition::Item;
 use crate::replica::manager::Upcall;
 use crate::replica::purgatory::Asker;
-use crate::wire::{ErrorCode, Response};
+use crate::wire::Response;
 use tasks::Task;
 
 impl Run {
@@ -105,9 +105,8 @@ impl Run {
             members,
         };
         if !self.alter_partition.submit(id, item, epoch, env) {
-            // OPERATION_NOT_ATTEMPTED: an older proposal of this partition is still on its way.
             self.replicas
-                .isr_refused(id, &proposal, ErrorCode::IneligibleReplica);
+                .isr_not_attempted(id, proposal, &self.image, env);
         }
     }
 

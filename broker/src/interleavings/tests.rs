@@ -124,7 +124,10 @@ fn produce_append_before_its_answer() {
         let mut c = TestCluster::start(&settings, None);
         c.hold(1, |input| matches!(input, Input::Synced(..)));
         let sent = c.produce(1, -1, "a");
-        c.until("both to have it", |c| c.high_watermark(1) == 1);
+        c.until("both to have it", |c| {
+            c.log_end(2) == 1 && c.log_end(3) == 1
+        });
+        c.run(10 * MILLIS);
         if shrinks {
             c.kill(3);
             c.until("the ISR to shrink", |c| c.state().isr.len() == 2);

@@ -21,7 +21,8 @@ use crate::log::partition_metadata::{PARTITION_METADATA_FILE, partition_metadata
 use crate::log::{
     CheckpointProgress, CheckpointWrite, FlushProgress, LogStartReason, PartitionLog,
 };
-use crate::replica::manager::{Append, ReplicaManager, Turn, Upcall};
+use crate::replica::locks::{Append, Turn};
+use crate::replica::manager::{ReplicaManager, Upcall};
 use crate::replica::partition::Partition;
 use crate::time::{MICROS, Nanos, millis};
 use std::collections::BTreeMap;

@@ -2,7 +2,8 @@
 //! OffsetForLeaderEpoch.
 //!
 //! A follower's fetch offset is its acknowledgement of everything below, counted when the request is
-//! handled (and not again when it was parked and is read at its end). Not modelled: fetch sessions,
+//! handled (and not again when it was parked and is read at its end). What it leads to may have to wait
+//! for a lock, and the answer with it. Not modelled: fetch sessions,
 //! read_committed below the high watermark (there are no transactions), quotas.
 
 use crate::bug::Bug;
@@ -13,7 +14,8 @@ use crate::ids::*;
 use crate::log::{PartitionLog, ReadError};
 use crate::replica::Partition;
 use crate::replica::leader_hint::current_leader;
-use crate::replica::manager::{Replica, ReplicaManager, Upcall};
+use crate::replica::locks::{Replica, Waiter};
+use crate::replica::manager::{ReplicaManager, Upcall};
 use crate::replica::offset_by_time;
 use crate::replica::partition::is_of_former_process;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedFetch};
@@ -23,13 +25,69 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// What the partitions of one fetch gave.
+#[derive(Debug)]
 struct ReadResult {
+    /// As many as were read so far.
     topics: ByTopicId<FetchPartitionResult>,
     /// Leaders that are alive, of partitions that moved away.
     node_endpoints: Vec<BrokerId>,
     bytes: u64,
     /// An error, a divergence, or a position beyond what may be read: answer at once.
     answer_now: bool,
+}
+
+impl ReadResult {
+    fn of(request: &FetchRequest) -> ReadResult {
+        ReadResult {
+            topics: Vec::with_capacity(request.topics.len()),
+            node_endpoints: Vec::new(),
+            bytes: 0,
+            answer_now: false,
+        }
+    }
+}
+
+/// A Fetch on its way through its partitions.
+#[derive(Debug)]
+pub(super) struct FetchJob {
+    asker: Asker,
+    request: FetchRequest,
+    result: ReadResult,
+    /// Of the partition that was read last: what is to be done there before the next one is read.
+    update: Option<FollowerUpdate>,
+}
+
+impl FetchJob {
+    /// Whether it waits to propose an ISR.
+    pub(super) fn may_change_isr(&self) -> bool {
+        self.update.as_ref().is_some_and(|update| update.may_join)
+    }
+}
+
+/// What is left of `Partition.updateFollowerFetchState`, the follower's state being taken.
+#[derive(Debug)]
+struct FollowerUpdate {
+    partition: TopicPartition,
+    follower: BrokerId,
+    may_join: bool,
+    end_moved: bool,
+    low_watermark_moved: bool,
+}
+
+/// What a fetch does when it has just arrived, and not at the end of its wait.
+struct Arrived<'a> {
+    /// A follower's says with it how far it is, and what that moved is listed.
+    moved: &'a mut Moved,
+    /// It has waited for the first partition's lock, and has it now.
+    has_lock: bool,
+}
+
+/// A lock that a fetch must wait for.
+enum Stop {
+    /// To read this partition.
+    Reading(TopicPartition),
+    /// To do this.
+    Update(FollowerUpdate),
 }
 
 /// Partitions whose high watermark moved, or else the low one.
@@ -59,8 +117,40 @@ impl ReplicaManager {
             self.park_fetch(asker, request, env);
             return;
         }
-        let result = self.read(&request, Some(&mut moved), image, env);
+        let job = FetchJob {
+            asker,
+            result: ReadResult::of(&request),
+            request,
+            update: None,
+        };
+        self.run_fetch(job, false, image, env);
+    }
+
+    /// Reads one partition after the other; stops at a lock and is continued, then with the lock.
+    fn run_fetch(
+        &mut self,
+        mut job: FetchJob,
+        has_lock: bool,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let mut moved = Moved::new();
+        let arrived = Arrived {
+            moved: &mut moved,
+            has_lock,
+        };
+        let stop = self.read(&job.request, &mut job.result, Some(arrived), image, env);
         self.watermarks_moved(&moved, image, env);
+        if let Some(stop) = stop {
+            self.wait_for_lock(job, stop);
+            return;
+        }
+        let FetchJob {
+            asker,
+            request,
+            result,
+            ..
+        } = job;
         let nothing_to_wait_for = request.max_wait_ms <= 0
             || request.topics.is_empty()
             || result.bytes >= request.min_bytes.max(0) as u64
@@ -70,6 +160,47 @@ impl ReplicaManager {
         } else {
             self.park_fetch(asker, request, env);
         }
+    }
+
+    #[cold]
+    fn wait_for_lock(&mut self, mut job: FetchJob, stop: Stop) {
+        let id = match stop {
+            Stop::Reading(id) => id,
+            Stop::Update(update) => {
+                let id = update.partition;
+                job.update = Some(update);
+                id
+            }
+        };
+        let replica = self.replicas.get_mut(id).expect("it is locked");
+        replica.queue.push_back(Waiter::Fetch(Box::new(job)));
+    }
+
+    /// A fetch has the lock that it waited for.
+    pub(super) fn continue_fetch(
+        &mut self,
+        mut job: FetchJob,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let update = job.update.take();
+        let has_lock = update.is_none();
+        if let Some(update) = update {
+            let id = update.partition;
+            let partition = &mut self.replicas.get_mut(id).expect("it was locked").partition;
+            if update.may_join && partition.needs_expand_isr(update.follower, image) {
+                partition.maybe_expand_isr(update.follower, image, env);
+                self.upcalls.push_back(Upcall::ProposeIsr(id));
+            }
+            let high_moved =
+                update.end_moved && partition.maybe_increment_high_watermark(image, env);
+            if high_moved {
+                self.high_watermark_moved(id, image, env);
+            } else if update.low_watermark_moved {
+                self.complete_delayed(id, Change::LowWatermark, image, env);
+            }
+        }
+        self.run_fetch(job, has_lock, image, env);
     }
 
     fn park_fetch(&mut self, asker: Asker, request: FetchRequest, env: &mut Env<'_>) {
@@ -92,8 +223,9 @@ impl ReplicaManager {
         }
     }
 
-    /// Whether a request that may wait asks for nothing but what is still to be written: most do, and
-    /// for them no answer is made that would only be thrown away. Of a follower's, its partitions.
+    /// Whether a request that may wait asks for nothing but what is still to be written, where nobody
+    /// holds a lock: most do, and for them no answer is made that would only be thrown away. Of a
+    /// follower's, its partitions.
     fn finds_nothing<'a>(
         &self,
         request: &'a FetchRequest,
@@ -112,8 +244,10 @@ impl ReplicaManager {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let replica = self.replicas.position_near(near, id)?;
                 near = replica + 1;
-                let partition = &self.replicas.at(replica).partition;
-                if !is_at_end(partition, ask, follower >= 0) {
+                let Replica { partition, .. } = self.replicas.at(replica);
+                if self.replicas.at(replica).is_locked()
+                    || !is_at_end(partition, ask, follower >= 0)
+                {
                     return None;
                 }
                 if follower >= 0 {
@@ -176,6 +310,43 @@ impl ReplicaManager {
         low_moved.then_some((partition.id, Change::LowWatermark))
     }
 
+    /// The same where somebody holds a lock of the partition: what has to wait is answered.
+    #[cold]
+    fn locked_follower_fetched(
+        &mut self,
+        fetch: &Followed<'_>,
+        request: &FetchRequest,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) -> Result<Option<(TopicPartition, Change)>, FollowerUpdate> {
+        let replica = self.replicas.at_mut(fetch.replica);
+        let (log_is_held, closed) = (replica.held.is_some(), replica.is_closed_to_readers());
+        let partition = &mut replica.partition;
+        let deletions = self.purgatory.has_deletions();
+        let low_before = deletions.then(|| partition.low_watermark(image));
+        let (end, start) = (fetch.ask.fetch_offset, fetch.ask.log_start_offset);
+        let (follower, epoch) = (request.replica_id, request.replica_epoch);
+        let end_moved = partition.take_fetch_state(fetch.remote, epoch, end, start, env);
+        let low_moved = low_before.is_some_and(|before| partition.low_watermark(image) > before);
+        let may_join = partition.needs_expand_isr(follower, image);
+        let takes_log = end_moved && partition.may_increment_high_watermark();
+        if may_join || takes_log && log_is_held || end_moved && closed {
+            return Err(FollowerUpdate {
+                partition: partition.id,
+                follower,
+                may_join,
+                end_moved,
+                low_watermark_moved: low_moved,
+            });
+        }
+        let high_moved = end_moved && partition.maybe_increment_high_watermark(image, env);
+        let change = match high_moved {
+            true => Some(Change::HighWatermark),
+            false => low_moved.then_some(Change::LowWatermark),
+        };
+        Ok(change.map(|change| (partition.id, change)))
+    }
+
     fn respond_fetch(&mut self, asker: Asker, result: ReadResult) {
         let response = Response::Fetch(FetchResponse {
             error: ErrorCode::None,
@@ -192,31 +363,34 @@ impl ReplicaManager {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let result = self.read(&fetch.request, None, image, env);
+        let mut result = ReadResult::of(&fetch.request);
+        let stop = self.read(&fetch.request, &mut result, None, image, env);
+        assert!(stop.is_none(), "it waits no more");
         self.respond_fetch(fetch.asker, result);
     }
 
-    /// Reads what a request asks for. Where it has just arrived, a follower's says with it how far it is,
-    /// and what it `moved` is listed.
+    /// Reads what a request asks for, behind what it has read so far. Where it has just arrived it may
+    /// have to stop.
     fn read(
         &mut self,
         request: &FetchRequest,
-        mut moved: Option<&mut Moved>,
+        result: &mut ReadResult,
+        mut arrived: Option<Arrived<'_>>,
         image: &MetadataImage,
         env: &mut Env<'_>,
-    ) -> ReadResult {
-        let mut result = ReadResult {
-            topics: Vec::with_capacity(request.topics.len()),
-            node_endpoints: Vec::new(),
-            bytes: 0,
-            answer_now: false,
-        };
+    ) -> Option<Stop> {
         let from_follower = request.replica_id >= 0;
         let cap = request.max_bytes.min(self.config.fetch_max_bytes);
-        let mut budget = not_negative(cap);
-        for (topic, asks) in &request.topics {
-            let mut reads = Items::with_capacity(asks.len());
-            for ask in asks {
+        let mut budget = not_negative(cap).saturating_sub(result.bytes);
+        let begun = result.topics.len().saturating_sub(1);
+        for (at, (topic, asks)) in request.topics.iter().enumerate().skip(begun) {
+            if at == result.topics.len() {
+                let reads = Items::with_capacity(asks.len());
+                result.topics.push((*topic, reads));
+            }
+            let reads = &mut result.topics[at].1;
+            let read_before = reads.len();
+            for ask in &asks[read_before..] {
                 let id = TopicPartition::new(*topic, ask.partition);
                 let Some(replica) = self.replicas.position(id) else {
                     let error = error_of_no_replica(id, image);
@@ -225,7 +399,15 @@ impl ReplicaManager {
                     result.answer_now = true;
                     continue;
                 };
-                let partition = &self.replicas.at(replica).partition;
+                let Replica { partition, .. } = self.replicas.at(replica);
+                let locked = self.replicas.at(replica).is_locked();
+                if let Some(arrived) = &mut arrived
+                    && !std::mem::take(&mut arrived.has_lock)
+                    && locked
+                    && self.replicas.at(replica).is_closed_to_readers()
+                {
+                    return Some(Stop::Reading(id));
+                }
                 let room = (budget, result.bytes == 0);
                 let (diverging_epoch, records) =
                     match read_partition(partition, ask, request.replica_id, room, env.disk) {
@@ -243,19 +425,16 @@ impl ReplicaManager {
                 // As they were when it was read.
                 let high_watermark = partition.log.high_watermark;
                 let log_start_offset = partition.log.log_start_offset();
-                if from_follower
-                    && let Some(moved) = moved.as_deref_mut()
-                    && diverging_epoch.is_none()
-                {
-                    let (follower, epoch) = (request.replica_id, request.replica_epoch);
+                let (follower, epoch) = (request.replica_id, request.replica_epoch);
+                let mut followed = None;
+                if from_follower && arrived.is_some() && diverging_epoch.is_none() {
                     match partition.fetching_remote(follower, epoch, image) {
                         Ok(remote) => {
-                            let fetch = Followed {
+                            followed = Some(Followed {
                                 ask,
                                 replica,
                                 remote,
-                            };
-                            moved.extend(self.follower_fetched(&fetch, epoch, image, env));
+                            });
                         }
                         Err(error) => {
                             let nobody = (NO_BROKER, NO_EPOCH);
@@ -284,10 +463,20 @@ impl ReplicaManager {
                     current_leader: (NO_BROKER, NO_EPOCH),
                     records,
                 });
+                let (Some(fetch), Some(arrived)) = (followed, &mut arrived) else {
+                    continue;
+                };
+                let moved = match locked {
+                    false => self.follower_fetched(&fetch, epoch, image, env),
+                    true => match self.locked_follower_fetched(&fetch, request, image, env) {
+                        Ok(moved) => moved,
+                        Err(update) => return Some(Stop::Update(update)),
+                    },
+                };
+                arrived.moved.extend(moved);
             }
-            result.topics.push((*topic, reads));
         }
-        result
+        None
     }
 
     /// ListOffsets, for one partition (`Partition.fetchOffsetForTimestamp`).

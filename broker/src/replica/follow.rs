@@ -9,7 +9,8 @@ use crate::replica::Partition;
 use crate::replica::answers::Answers;
 use crate::replica::durability::log_start_moved;
 use crate::replica::fetcher::{Asked, FetchState, truncation_offset};
-use crate::replica::manager::{Append, ReplicaManager, Turn};
+use crate::replica::locks::{Append, Turn, Waiter};
+use crate::replica::manager::ReplicaManager;
 use crate::replica::start_anew::front_of_spanning;
 use crate::time::{MICROS, millis};
 use crate::wire::*;
@@ -252,7 +253,7 @@ impl ReplicaManager {
             near = at + 1;
             let replica = self.replicas.at_mut(at);
             if replica.held.is_some() {
-                replica.queue.push_back(Append::Follow(job));
+                replica.queue.push_back(Waiter::Append(Append::Follow(job)));
                 return;
             }
             if result.records.is_empty() {

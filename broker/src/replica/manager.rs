@@ -1,10 +1,5 @@
 //! All replicas of a broker: `ReplicaManager`.
 //!
-//! Kafka's locks as they show from outside: an append that must flush (`log.flush.interval.messages`)
-//! holds its partition's log until the sync completes, later appends to that partition queue behind
-//! it, and reads go on meanwhile (`UnifiedLog.append` flushes inside its lock after the log end has
-//! moved). A flush by time or at a checkpoint takes no lock.
-//!
 //! Not modelled: several log directories, reassignment, quotas. Fetch sessions (KIP-227) neither: they
 //! leave out of a response what has not changed, and a high watermark that moved has; nothing that
 //! anybody sees depends on them.
@@ -24,52 +19,14 @@ use crate::log::{CheckpointWrite, DeletedSegment, LoadFrom, PartitionLog};
 use crate::replica::compaction::Cleaner;
 use crate::replica::durability::{SyncUse, read_offsets};
 use crate::replica::fetcher::{Asked, Fetcher};
+use crate::replica::locks::{Replica, Waiter};
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::{Asker, Change, Delayed, Purgatory};
 use crate::sorted_map::SortedMap;
 use crate::time::{Nanos, millis};
-use crate::wire::{ErrorCode, Response};
+use crate::wire::{AlterPartitionResult, ErrorCode, Response};
 use std::collections::{BTreeMap, VecDeque};
-
-/// An append to one partition's log that may have to wait for the log's lock or for a sync.
-#[derive(Debug)]
-pub enum Append {
-    /// A Produce request, at its next partition.
-    Produce(ProduceJob),
-    /// A fetch response of a follower, at its next partition.
-    Follow(super::follow::FollowJob),
-    /// Records of a coordinator; `job` names them in its completion.
-    Coordinator {
-        /// Its partition of an internal topic.
-        partition: TopicPartition,
-        /// Chosen by the coordinator.
-        job: u64,
-        /// One batch.
-        records: bytes::Bytes,
-    },
-}
-
-/// How an append comes to its next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It has the log's lock now.
-    Locked,
-    /// The flush that it waited for is done.
-    Flushed,
-    /// That flush failed: what was appended stays in the log, unacknowledged.
-    FlushFailed,
-}
-
-/// A replica and who holds its log's lock.
-pub struct Replica {
-    /// The replica.
-    pub partition: Partition,
-    /// The append whose flush holds the lock.
-    pub(super) held: Option<(SyncToken, Append)>,
-    /// Appends that wait for the lock, in order.
-    pub(super) queue: VecDeque<Append>,
-}
 
 /// What the replica layer asks of the rest of the broker, drained after every step.
 #[derive(Debug)]
@@ -398,12 +355,7 @@ impl ReplicaManager {
             self.config.replica_lag_time_max_ms,
             self.bug,
         );
-        let replica = Replica {
-            partition,
-            held: None,
-            queue: VecDeque::new(),
-        };
-        self.replicas.insert(id, replica);
+        self.replicas.insert(id, Replica::new(partition));
         Ok(())
     }
 
@@ -474,25 +426,49 @@ impl ReplicaManager {
     /// `isr-expiration`, every half `replica.lag.time.max.ms`.
     pub fn expire_isr(&mut self, env: &mut Env<'_>) {
         for (id, replica) in self.replicas.iter_mut() {
-            if replica.partition.maybe_shrink_isr(env) {
+            if replica.is_locked() {
+                replica.wait_to_shrink(env);
+            } else if replica.partition.maybe_shrink_isr(env) {
                 self.upcalls.push_back(Upcall::ProposeIsr(id));
             }
         }
     }
 
-    /// The controller committed a proposed ISR.
-    pub fn isr_committed(
+    /// The controller answered a proposal (`Partition.submitAlterPartition`).
+    pub fn isr_answered(
         &mut self,
         id: TopicPartition,
-        proposal: &IsrProposal,
-        result: &crate::wire::AlterPartitionResult,
+        proposal: IsrProposal,
+        result: AlterPartitionResult,
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) {
-        let Some(replica) = self.replicas.get_mut(id) else {
+        match self.replicas.get_mut(id) {
+            Some(replica) if replica.is_locked() => {
+                let answer = Box::new((proposal, result));
+                replica.queue.push_back(Waiter::IsrAnswer(answer));
+            }
+            Some(_) => self.take_isr_answer(id, &proposal, &result, image, env),
+            None => {}
+        }
+    }
+
+    pub(super) fn take_isr_answer(
+        &mut self,
+        id: TopicPartition,
+        proposal: &IsrProposal,
+        result: &AlterPartitionResult,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let partition = &mut self.replicas.get_mut(id).expect("it leads").partition;
+        if !result.error.is_none() {
+            if partition.isr_refused(proposal, result.error) {
+                self.upcalls.push_back(Upcall::ProposeIsr(id));
+            }
             return;
-        };
-        let moved = replica.partition.isr_committed(
+        }
+        let moved = partition.isr_committed(
             proposal,
             result.leader_epoch,
             result.partition_epoch,
@@ -505,13 +481,24 @@ impl ReplicaManager {
         }
     }
 
-    /// The controller refused one.
-    pub fn isr_refused(&mut self, id: TopicPartition, proposal: &IsrProposal, error: ErrorCode) {
-        if let Some(replica) = self.replicas.get_mut(id)
-            && replica.partition.isr_refused(proposal, error)
-        {
-            self.upcalls.push_back(Upcall::ProposeIsr(id));
-        }
+    /// `OPERATION_NOT_ATTEMPTED`: an older proposal of this partition is still on its way.
+    pub fn isr_not_attempted(
+        &mut self,
+        id: TopicPartition,
+        proposal: IsrProposal,
+        image: &MetadataImage,
+        env: &mut Env<'_>,
+    ) {
+        let result = AlterPartitionResult {
+            partition: id.partition,
+            // What becomes of it is the same.
+            error: ErrorCode::IneligibleReplica,
+            leader: NO_BROKER,
+            leader_epoch: NO_EPOCH,
+            isr: Vec::new(),
+            partition_epoch: -1,
+        };
+        self.isr_answered(id, proposal, result, image, env);
     }
 
     pub(super) fn high_watermark_moved(
@@ -547,44 +534,6 @@ impl ReplicaManager {
         if let Some(at) = at {
             let token = TimerToken(self.timer_kind_purgatory);
             env.timer_in(at.saturating_sub(env.now), token);
-        }
-    }
-
-    /// Appends that waited for the lock go on, until one of them holds it again.
-    pub(super) fn serve_lock_queue(
-        &mut self,
-        id: TopicPartition,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
-        loop {
-            let replica = self.replicas.get_mut(id).expect("known partition");
-            if replica.held.is_some() {
-                return;
-            }
-            let Some(append) = replica.queue.pop_front() else {
-                return;
-            };
-            self.continue_append(append, Turn::Locked, image, env);
-        }
-    }
-
-    /// Goes on with an append.
-    pub(super) fn continue_append(
-        &mut self,
-        append: Append,
-        turn: Turn,
-        image: &MetadataImage,
-        env: &mut Env<'_>,
-    ) {
-        match append {
-            Append::Produce(job) => self.run_produce(job, turn, image, env),
-            Append::Follow(job) => self.run_follow(job, turn, env),
-            Append::Coordinator {
-                partition,
-                job,
-                records,
-            } => self.run_coordinator_append(partition, job, records, turn, image, env),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - [`fetcher`], [`follow`] copying from leaders (`ReplicaFetcherThread`); `answers` what they gave,
 //!   `start_anew` where a copy begins elsewhere
 //! - `durability` flushes, checkpoints, and what a failing disk does
+//! - `locks` who waits for a flush, and in which order
 //! - `leader_hint` who leads instead
 //! - [`purgatory`] requests that wait
 
@@ -21,6 +22,7 @@ pub mod fetch;
 pub mod fetcher;
 pub mod follow;
 mod leader_hint;
+mod locks;
 pub mod manager;
 mod offset_by_time;
 pub mod partition;

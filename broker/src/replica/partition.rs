@@ -424,8 +424,7 @@ impl Partition {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> bool {
-        let strict = self.bug != Some(Bug::NoStrictMinIsr);
-        if !self.is_leader() || strict && self.is_under_min_isr() {
+        if !self.may_increment_high_watermark() {
             return false;
         }
         let leader_end = self.log.log_end_offset();
@@ -463,8 +462,16 @@ impl Partition {
         }
     }
 
+    /// Whether [`Self::maybe_increment_high_watermark`] comes as far as the log, whose lock it takes then
+    /// even where nothing moves (`UnifiedLog.maybeIncrementHighWatermark`).
+    pub fn may_increment_high_watermark(&self) -> bool {
+        let strict = self.bug != Some(Bug::NoStrictMinIsr);
+        self.is_leader() && !(strict && self.is_under_min_isr())
+    }
+
     /// `Partition.updateFollowerFetchState`: what the fetch of a remote says of its log. Returns whether
     /// the high watermark moved.
+    #[inline]
     pub fn update_follower(
         &mut self,
         remote: usize,
@@ -474,9 +481,25 @@ impl Partition {
         image: &MetadataImage,
         env: &mut Env<'_>,
     ) -> bool {
+        let broker = self.remotes[remote].broker;
+        let moved =
+            self.take_fetch_state(remote, broker_epoch, fetch_offset, log_start_offset, env);
+        self.maybe_expand_isr(broker, image, env);
+        moved && self.maybe_increment_high_watermark(image, env)
+    }
+
+    /// Its first part, `Replica.updateFetchStateOrThrow`. Returns whether the remote's log end moved.
+    #[inline]
+    pub fn take_fetch_state(
+        &mut self,
+        remote: usize,
+        broker_epoch: BrokerEpoch,
+        fetch_offset: Offset,
+        log_start_offset: Offset,
+        env: &Env<'_>,
+    ) -> bool {
         let leader_end = self.log.log_end_offset();
         let remote = &mut self.remotes[remote];
-        let broker = remote.broker;
         let now = env.wall_ms;
         if fetch_offset >= leader_end {
             remote.last_caught_up_ms = remote.last_caught_up_ms.max(now);
@@ -490,42 +513,57 @@ impl Partition {
         remote.last_fetch_leader_log_end = remote.last_fetch_leader_log_end.max(leader_end);
         remote.last_fetch_ms = now;
         remote.broker_epoch = Some(broker_epoch);
-        self.maybe_expand_isr(broker, image, env);
-        moved && self.maybe_increment_high_watermark(image, env)
+        moved
     }
 
     /// `Partition.maybeExpandIsr`: the follower's log end has reached the high watermark and the start
     /// of this leader epoch, and it is eligible.
     #[inline]
-    fn maybe_expand_isr(&mut self, broker: BrokerId, image: &MetadataImage, env: &mut Env<'_>) {
-        if self.pending.is_none() && !self.isr.contains(&broker) && self.is_leader() {
-            self.maybe_add_to_isr(broker, image, env);
+    pub fn maybe_expand_isr(&mut self, broker: BrokerId, image: &MetadataImage, env: &mut Env<'_>) {
+        if self.needs_expand_isr(broker, image) {
+            let mut isr = self.isr.clone();
+            isr.push(broker);
+            self.propose(isr, Some(broker), env);
         }
     }
 
+    /// `Partition.needsExpandIsr`.
+    #[inline]
+    pub fn needs_expand_isr(&self, broker: BrokerId, image: &MetadataImage) -> bool {
+        self.pending.is_none()
+            && !self.isr.contains(&broker)
+            && self.is_leader()
+            && self.may_join(broker, image)
+    }
+
     #[cold] // most fetches are of members
-    fn maybe_add_to_isr(&mut self, broker: BrokerId, image: &MetadataImage, env: &mut Env<'_>) {
+    fn may_join(&self, broker: BrokerId, image: &MetadataImage) -> bool {
         let Some(remote) = self.remotes.iter().find(|r| r.broker == broker) else {
-            return;
+            return false;
         };
         let end = remote.log_end_offset;
         let high_watermark =
             end >= self.log.high_watermark || self.bug == Some(Bug::IsrJoinBelowHighWatermark);
         let epoch_start = self.leader_epoch_start.is_some_and(|start| end >= start)
             || self.bug == Some(Bug::IsrJoinBelowEpochStart);
-        if !(high_watermark && epoch_start && self.is_isr_eligible(remote, image)) {
-            return;
-        }
-        let mut isr = self.isr.clone();
-        isr.push(broker);
-        self.propose(isr, Some(broker), env);
+        high_watermark && epoch_start && self.is_isr_eligible(remote, image)
     }
 
     /// `Partition.maybeShrinkIsr`: drops members that have not caught up within
     /// `replica.lag.time.max.ms`. Returns whether a proposal was made.
     pub fn maybe_shrink_isr(&mut self, env: &mut Env<'_>) -> bool {
+        let shrunk = self.shrunk_isr(env);
+        let proposed = shrunk.is_some();
+        if let Some(isr) = shrunk {
+            self.propose(isr, None, env);
+        }
+        proposed
+    }
+
+    /// The ISR without those members, if there are any (`Partition.needsShrinkIsr`).
+    pub fn shrunk_isr(&self, env: &Env<'_>) -> Option<Vec<BrokerId>> {
         if self.pending.is_some() || !self.is_leader() {
-            return false;
+            return None;
         }
         let leader_end = self.log.log_end_offset();
         let in_sync = |broker: &BrokerId| {
@@ -535,11 +573,7 @@ impl Partition {
                 })
         };
         let isr: Vec<BrokerId> = self.isr.iter().copied().filter(|b| in_sync(b)).collect();
-        if isr.len() == self.isr.len() {
-            return false;
-        }
-        self.propose(isr, None, env);
-        true
+        (isr.len() < self.isr.len()).then_some(isr)
     }
 
     fn propose(&mut self, mut isr: Vec<BrokerId>, adds: Option<BrokerId>, env: &mut Env<'_>) {

@@ -11,7 +11,8 @@ use crate::ids::*;
 use crate::log::AppendError;
 use crate::replica::fetch::{error_of_no_replica, is_fetch_ready};
 use crate::replica::leader_hint::current_leader;
-use crate::replica::manager::{Append, Replica, ReplicaManager, Turn, Upcall};
+use crate::replica::locks::{Append, Replica, Turn, Waiter};
+use crate::replica::manager::{ReplicaManager, Upcall};
 use crate::replica::partition::ReplicationProgress;
 use crate::replica::purgatory::{Asker, Change, Delayed, DelayedProduce, ProduceStatus};
 use crate::sorted_map::SortedMap;
@@ -97,7 +98,9 @@ impl ReplicaManager {
                 continue;
             }
             if replica.held.is_some() {
-                replica.queue.push_back(Append::Produce(job));
+                replica
+                    .queue
+                    .push_back(Waiter::Append(Append::Produce(job)));
                 return;
             }
             if self.offline {
@@ -125,8 +128,8 @@ impl ReplicaManager {
                         self.do_chores(id, env);
                     }
                     if append.flush_due && self.bug != Some(Bug::SkipFlush) {
-                        // Followers may read it before the flush is done.
-                        self.log_grew(id, false, image, env);
+                        // Followers may read it before the flush is done; who waits for it is woken by
+                        // `ReplicaManager.addCompletePurgatoryAction`, after the append.
                         job.flushing = Some((base, last));
                         self.hold_for_flush(id, Append::Produce(job), env);
                         return;
@@ -359,11 +362,12 @@ impl ReplicaManager {
             return;
         };
         if replica.held.is_some() {
-            replica.queue.push_back(Append::Coordinator {
+            let append = Append::Coordinator {
                 partition: id,
                 job,
                 records,
-            });
+            };
+            replica.queue.push_back(Waiter::Append(append));
         } else {
             self.run_coordinator_append(id, job, records, Turn::Locked, image, env);
         }
@@ -426,7 +430,6 @@ impl ReplicaManager {
                 }
             };
             if flush_due && self.bug != Some(Bug::SkipFlush) {
-                self.log_grew(id, false, image, env);
                 let again = Append::Coordinator {
                     partition: id,
                     job,

@@ -61,13 +61,16 @@ fn trap_02_records_of_a_produce_with_not_enough_replicas_after_append_stay_and_a
         ("log.flush.interval.messages", "1"),
     ];
     let mut c = TestCluster::start(&settings, None);
-    // The leader's flush takes long. Meanwhile both followers copy the record and one dies. The
-    // controller shrinks the ISR, and the leader applies it as soon as the flush is done: before the
-    // request handler comes to the answer.
+    // The leader's flush takes long. Meanwhile both followers copy the record, say so, and one dies.
+    // The controller shrinks the ISR, and the leader applies it as soon as the flush is done and the
+    // high watermark has moved: before the request handler comes to the answer.
     c.hold(1, |input| matches!(input, Input::Synced(..)));
     let sent = c.produce(1, -1, "a");
-    c.until("both to have it", |c| c.high_watermark(1) == 1);
-    assert_eq!(c.answer(sent), None);
+    c.until("both to have it", |c| {
+        c.log_end(2) == 1 && c.log_end(3) == 1
+    });
+    c.run(10 * MILLIS);
+    assert_eq!((c.high_watermark(1), c.answer(sent)), (0, None));
     c.kill(3);
     c.until("the ISR to shrink", |c| c.state().isr.len() == 2);
     c.run(SECONDS);
@@ -81,6 +84,72 @@ fn trap_02_records_of_a_produce_with_not_enough_replicas_after_append_stay_and_a
         (c.values(1), c.values(3)),
         (vec!["a".into()], vec!["a".into()])
     );
+}
+
+/// A cluster whose leader has appended a record, not flushed it, and will not until it is released.
+fn unflushed(acks: i16) -> (TestCluster, i32) {
+    let settings = [
+        ("min.insync.replicas", "2"),
+        ("log.flush.interval.messages", "1"),
+    ];
+    let mut c = TestCluster::start(&settings, None);
+    c.run(SECONDS);
+    c.hold(1, |input| matches!(input, Input::Synced(..)));
+    let sent = c.produce(1, acks, "a");
+    c.until("the append", |c| c.log_end(1) == 1);
+    (c, sent)
+}
+
+#[test]
+fn a_follower_that_waits_is_not_woken_by_an_append_before_its_flush() {
+    let (mut c, sent) = unflushed(1);
+    c.run(20 * MILLIS);
+    assert_eq!((c.log_end(2), c.log_end(3)), (0, 0));
+    c.release();
+    c.run(20 * MILLIS);
+    assert_eq!(c.answer(sent), Some((NONE, 0)));
+    assert_eq!((c.log_end(2), c.log_end(3)), (1, 1));
+}
+
+#[test]
+fn the_high_watermark_passes_no_record_whose_flush_is_under_way() {
+    let (mut c, sent) = unflushed(-1);
+    // At the end of their wait they read it, and their next fetch says so.
+    c.run(SECONDS);
+    assert_eq!((c.log_end(2), c.log_end(3)), (1, 1));
+    let ends: Vec<Offset> = c
+        .partition(1)
+        .remotes()
+        .iter()
+        .map(|r| r.log_end_offset)
+        .collect();
+    assert_eq!(ends, [1, 1]);
+    assert_eq!((c.high_watermark(1), c.answer(sent)), (0, None));
+    c.release();
+    c.run(10 * MILLIS);
+    assert_eq!((c.high_watermark(1), c.answer(sent)), (1, Some((NONE, 0))));
+}
+
+#[test]
+fn the_isr_does_not_change_while_a_flush_is_under_way() {
+    let (mut c, _) = unflushed(-1);
+    c.cut_brokers(1, 3);
+    let proposed = |c: &TestCluster| {
+        let is_proposal = |f: &&Fact| matches!(f, Fact::IsrProposed { .. });
+        c.facts_of(1).filter(is_proposal).count()
+    };
+    c.run(60 * SECONDS);
+    assert_eq!((proposed(&c), c.partition(1).isr()), (0, &[1, 2, 3][..]));
+    // Who would read comes behind the scheduler, which waits to shrink it.
+    c.new_connection(1);
+    let fetch = c.fetch_from(1, 0);
+    c.run(SECONDS);
+    assert!(c.response(fetch).is_none());
+    c.release();
+    c.run(10 * MILLIS);
+    assert_eq!(proposed(&c), 1);
+    c.until("the ISR to shrink", |c| c.partition(1).isr() == [1, 2]);
+    assert!(c.response(fetch).is_some());
 }
 
 #[test]
