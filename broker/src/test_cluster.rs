@@ -484,10 +484,10 @@ impl TestCluster {
     }
 
     /// A consumer asks for what partition 0 has from an offset on, and waits half a second for it.
-    pub fn fetch_from(&mut self, from: BrokerId, offset: Offset) -> i32 {
+    pub fn fetch_from(&mut self, from: BrokerId, epoch: LeaderEpoch, offset: Offset) -> i32 {
         let ask = FetchPartition {
             partition: 0,
-            current_leader_epoch: NO_EPOCH,
+            current_leader_epoch: epoch,
             fetch_offset: offset,
             last_fetched_epoch: NO_EPOCH,
             log_start_offset: -1,

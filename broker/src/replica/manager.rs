@@ -296,18 +296,16 @@ impl ReplicaManager {
             self.upcalls.push_back(Upcall::BecameLeader(id, after.1));
             self.write_epochs(id, env);
         }
-        let change = if moved {
-            self.upcalls.push_back(Upcall::HighWatermark(id));
-            Change::Any
-        } else {
-            Change::Role
-        };
         if self.bug == Some(Bug::IsrJoinWithOldEpochOffset)
             && self.replicas[id].partition.pending().is_some()
         {
             self.upcalls.push_back(Upcall::ProposeIsr(id));
         }
-        self.complete_delayed(id, change, image, env);
+        // Else who waits is not looked at again, whatever epoch he waits in.
+        if moved {
+            self.upcalls.push_back(Upcall::HighWatermark(id));
+            self.complete_delayed(id, Change::Any, image, env);
+        }
     }
 
     fn create(

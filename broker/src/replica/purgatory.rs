@@ -90,10 +90,10 @@ pub enum Change {
     HighWatermark,
     /// The low watermark moved: only a DeleteRecords can wait for that.
     LowWatermark,
-    /// The role or the epoch. A DeleteRecords is not looked at again for that:
+    /// This broker follows now, or in a new epoch. A DeleteRecords is not looked at again for that:
     /// `completeDelayedOperationsWhenNotPartitionLeader` passes over its purgatory.
     Role,
-    /// The log grew and the high watermark moved, or it moved with the role or the epoch.
+    /// The log grew and the high watermark moved, or it moved as this broker began to lead.
     Any,
 }
 

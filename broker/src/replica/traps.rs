@@ -142,7 +142,7 @@ fn the_isr_does_not_change_while_a_flush_is_under_way() {
     assert_eq!((proposed(&c), c.partition(1).isr()), (0, &[1, 2, 3][..]));
     // Who would read comes behind the scheduler, which waits to shrink it.
     c.new_connection(1);
-    let fetch = c.fetch_from(1, 0);
+    let fetch = c.fetch_from(1, NO_EPOCH, 0);
     c.run(SECONDS);
     assert!(c.response(fetch).is_none());
     c.release();
@@ -205,6 +205,32 @@ fn trap_06_a_leader_that_never_writes_has_an_epoch_entry() {
     assert_eq!(epoch, 2);
     assert_eq!(c.partition(1).log.latest_epoch(), Some(epoch));
     assert_eq!(c.partition(1).end_offset_for_epoch(0), Some((0, 1)));
+}
+
+#[test]
+fn a_leader_that_is_elected_again_wakes_nobody_unless_the_high_watermark_moves() {
+    let mut c = TestCluster::start(&[], None);
+    c.run(SECONDS);
+    c.cut_from_controller(1);
+    c.move_leader(2);
+    c.until("leader 2", |c| c.is_led_by(2));
+    c.move_leader(1);
+    c.until("another epoch", |c| c.state().leader_epoch == 2);
+    assert_eq!(c.state().leader, 1);
+    c.heal();
+    let fetch = c.fetch_from(1, 0, 0);
+    c.until("broker 1 to know", |c| c.partition(1).leader_epoch() == 2);
+    let missed = |f: &Fact| matches!(f, Fact::BecameFollower { .. });
+    assert!(!c.facts_of(1).any(missed));
+    c.run(10 * MILLIS);
+    assert!(c.response(fetch).is_none());
+    c.run(500 * MILLIS);
+    match c.response(fetch) {
+        Some(Response::Fetch(response)) => {
+            assert_eq!(response.topics[0].1[0].error, ErrorCode::FencedLeaderEpoch);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
