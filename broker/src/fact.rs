@@ -247,11 +247,14 @@ pub enum Fact {
 pub struct Gaps(Vec<(Offset, Offset)>);
 
 impl Gaps {
-    /// Of a log that starts there and has batches of these first and last offsets.
-    pub fn of(start: Offset, batches: impl Iterator<Item = (Offset, Offset)>) -> Option<Box<Gaps>> {
+    /// Of a log with this start and end, and batches of these first and last offsets.
+    pub fn of(
+        (start, end): (Offset, Offset),
+        batches: impl Iterator<Item = (Offset, Offset)>,
+    ) -> Option<Box<Gaps>> {
         let mut next = start;
         let mut gaps = Vec::new();
-        for (first, last) in batches {
+        for (first, last) in batches.chain([(end, end)]) {
             if first > next {
                 gaps.push((next, first));
             }
@@ -323,11 +326,11 @@ mod tests {
     use super::Gaps;
 
     #[test]
-    fn gaps_lie_before_the_first_batch_and_between_batches() {
-        let gaps = Gaps::of(2, [(4, 5), (6, 6), (9, 9)].into_iter()).expect("two");
-        let within: Vec<i64> = (0..12).filter(|offset| gaps.contain(*offset)).collect();
-        assert_eq!(within, [2, 3, 7, 8]);
-        assert_eq!(Gaps::of(4, [(4, 5), (6, 6)].into_iter()), None);
-        assert_eq!(Gaps::of(4, [].into_iter()), None);
+    fn gaps_lie_before_between_and_behind_batches() {
+        let gaps = Gaps::of((2, 12), [(4, 5), (6, 6), (9, 9)].into_iter()).expect("two");
+        let within: Vec<i64> = (0..14).filter(|offset| gaps.contain(*offset)).collect();
+        assert_eq!(within, [2, 3, 7, 8, 10, 11]);
+        assert_eq!(Gaps::of((4, 7), [(4, 5), (6, 6)].into_iter()), None);
+        assert_eq!(Gaps::of((4, 4), [].into_iter()), None);
     }
 }

@@ -466,8 +466,12 @@ impl SegmentIndexes {
         self.times.truncate_to(offset);
         self.bytes_since_last_entry = 0;
         self.max_timestamp = self.times.last_entry();
+        let indexed = self.times.entries().last().map(|last| last.offset);
         for batch in left {
-            if batch.max_timestamp > self.max_timestamp.timestamp {
+            // One that the last entry covers is no younger, unless its stored timestamp was damaged: Kafka
+            // fails at its next entry then (`TimeIndex.maybeAppend`), here it is passed over.
+            let covered = indexed.is_some_and(|offset| batch.last_offset <= offset);
+            if !covered && batch.max_timestamp > self.max_timestamp.timestamp {
                 self.max_timestamp = TimestampOffset {
                     timestamp: batch.max_timestamp,
                     offset: batch.last_offset,

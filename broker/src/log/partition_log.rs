@@ -289,7 +289,7 @@ impl PartitionLog {
     /// Where it has no records between its start and its end.
     pub fn gaps(&self) -> Option<Box<Gaps>> {
         let batches = self.batches.iter().map(|b| (b.base_offset, b.last_offset));
-        Gaps::of(self.log_start, batches)
+        Gaps::of((self.log_start, self.log_end), batches)
     }
 
     /// What is known of the partition's producers.

@@ -201,7 +201,7 @@ async fn assigned_consumer(context: &Context) -> Result<ConsumerClient, ClientEr
     consumer.assign(context.assigned_partitions()).await?;
     loop {
         match consumer.positions().await {
-            Ok(positions) if positions.is_empty() => context.sleep(A_DAY).await,
+            Ok(_) if context.assigned_partitions().is_empty() => context.sleep(A_DAY).await,
             Ok(_) => return Ok(consumer),
             Err(error) if is_without_position(&error) && context.is_attended() => {
                 go_on(reset_offsets(context, &consumer).await)?;

@@ -271,7 +271,7 @@ fn a_record_in_a_gap_of_the_log_that_led_on_went_with_the_power() {
             .leads(1, 1, 12)
             .lost()
     };
-    let first = everyack_broker::fact::Gaps::of(0, [(0, 9), (11, 11)].into_iter());
+    let first = everyack_broker::fact::Gaps::of((0, 12), [(0, 9), (11, 11)].into_iter());
     assert_eq!(lost(first), Some(Mechanism::S01));
     assert_eq!(lost(None), None);
 }

@@ -213,7 +213,7 @@ mod tests {
             history.push(copied(B, 0, 1, 1));
             judge(&history).len()
         };
-        assert_eq!(told(Gaps::of(0, [(1, 1)].into_iter())), 0);
+        assert_eq!(told(Gaps::of((0, 2), [(1, 1)].into_iter())), 0);
         assert_eq!(told(None), 1);
     }
 

@@ -68,8 +68,11 @@ impl LogMatching {
                 self.leader_epoch = *leader_epoch;
                 let unclean = self.since_epoch == *leader_epoch;
                 self.led_by_a_log_that_ends_at(*log_end);
-                if unclean && let Some(log) = logs.log(node) {
-                    self.led_uncleanly_by(log);
+                if let Some(log) = logs.log(node)
+                    && (unclean || log.has_gaps)
+                {
+                    self.since_epoch = *leader_epoch;
+                    self.led_by_another_history(log);
                 }
             }
             Fact::PartitionChanged {
@@ -108,9 +111,9 @@ impl LogMatching {
         }
     }
 
-    /// Whatever the log of a leader from outside the ISR holds is the history from now on: it may have
-    /// records of its own where others were committed.
-    fn led_uncleanly_by(&mut self, log: &ShadowLog) {
+    /// Whatever the log of a leader from outside the ISR holds, or of one that lost records in its middle,
+    /// is the history from now on: it may have records of its own where others were committed.
+    fn led_by_another_history(&mut self, log: &ShadowLog) {
         let agrees = |(end, prefix): &(Offset, u64)| log.prefix_at(*end) == Some(*prefix);
         while self.ends.last().is_some_and(|last| !agrees(last)) {
             self.ends.pop();
@@ -176,6 +179,7 @@ fn broken(node: NodeId, partition: TopicPartition, parted: Offset) -> Anomaly {
 mod tests {
     use super::super::histories::*;
     use super::*;
+    use everyack_broker::fact::Gaps;
 
     /// A history's anomalies.
     fn judge(history: &[(NodeId, Fact)]) -> Vec<Anomaly> {
@@ -200,6 +204,46 @@ mod tests {
             high_watermark(B, 2),
         ];
         assert_eq!(judge(&history), []);
+    }
+
+    #[test]
+    fn a_leader_that_lost_records_in_its_middle_gives_the_history_from_now_on() {
+        let told = |gaps| {
+            let recovered = Fact::LogRecovered {
+                topic: "t".into(),
+                partition: 0,
+                log_start: 0,
+                log_end: 2,
+                prefix: 1,
+                truncated_bytes: 0,
+                gaps,
+            };
+            let nothing = Fact::Truncated {
+                partition: P,
+                from: 2,
+                to: 0,
+                high_watermark: 0,
+                anew: true,
+            };
+            let history = [
+                leads(A, 0, 0),
+                follows(B, 0, A),
+                appended(A, 0, 10),
+                appended(A, 1, 11),
+                copied(B, 0, 1, 11),
+                high_watermark(A, 2),
+                high_watermark(B, 2),
+                (A, recovered),
+                leads(A, 1, 2),
+                (B, nothing),
+                follows(B, 1, A),
+                copied(B, 0, 1, 1),
+                high_watermark(B, 2),
+            ];
+            judge(&history).len()
+        };
+        assert_eq!(told(Gaps::of((0, 2), [(1, 1)].into_iter())), 0);
+        assert_eq!(told(None), 1);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct ShadowLog {
     loaded: bool,
     /// Fingerprint of what lies before the log that its broker counts, if known.
     before: Option<u64>,
+    /// It was loaded with records missing in its middle, and has not begun anew since.
+    pub has_gaps: bool,
     /// The cleaner has been below it.
     cleaned_to: Offset,
     /// Up to where it had told of records when it lost some with the power or the disk; 0 for none.
@@ -46,6 +48,7 @@ impl ShadowLog {
             leader: NO_BROKER,
             loaded: false,
             before: Some(0),
+            has_gaps: false,
             cleaned_to: 0,
             lost_up_to: 0,
         }
@@ -72,6 +75,7 @@ impl ShadowLog {
         self.cut(log_end);
         if !whole && self.cleaned_to == 0 {
             self.begin_at(log_end, None);
+            self.has_gaps = true;
             return;
         }
         self.before = match self.prefix_at(log_end) {
@@ -86,6 +90,7 @@ impl ShadowLog {
         self.ends.clear();
         self.log_end = to;
         self.before = before;
+        self.has_gaps = false;
     }
 
     /// The known ends at or below `offset`.

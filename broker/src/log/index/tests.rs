@@ -85,6 +85,19 @@ fn lookup_finds_the_entry_at_or_before() {
 }
 
 #[test]
+fn a_damaged_timestamp_that_the_last_entry_covers_is_passed_over() {
+    let batches = [batch(100, 5, 0, 20), batch(101, 9, 20, 20)];
+    let mut indexes = SegmentIndexes::new(BASE);
+    for batch in batches {
+        indexes.append(batch, 10);
+    }
+    let damaged = batch(100, 1 << 60, 0, 20);
+    indexes.truncate_to(102, [damaged, batches[1]]);
+    assert_eq!(indexes.max_timestamp(), time(9, 101));
+    assert!(indexes.become_inactive().is_none());
+}
+
+#[test]
 fn truncation_keeps_what_lies_before_and_finds_the_largest_timestamp_again() {
     let batches = [
         batch(100, 5, 0, 20),
