@@ -263,14 +263,13 @@ impl RecordAccumulator {
         self.next_serial
     }
 
-    /// The fate of a batch is known: its memory is free again.
+    /// Forgets a batch whose fate was told, and frees its memory.
     pub(super) fn deallocate(&mut self, id: BatchId) {
-        let batch = self.batches.get(id);
+        let batch = self.batches.remove(id);
         if !batch.is_split {
             self.available += batch.capacity;
         }
         assert!(self.available <= self.memory, "memory freed twice");
-        self.incomplete -= 1;
     }
 
     /// Takes leaders and topic ids over from the snapshot where it changed.

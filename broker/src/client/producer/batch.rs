@@ -340,12 +340,13 @@ impl Batches {
     }
 
     /// Forgets a batch whose fate was told and whose request has ended.
-    pub(super) fn remove(&mut self, id: BatchId) {
+    pub(super) fn remove(&mut self, id: BatchId) -> ProducerBatch {
         let batch = self.slots[id.0 as usize]
             .take()
             .expect("batch removed twice");
         assert!(batch.done && !batch.in_request, "batch removed too early");
         self.free.push(id.0);
+        batch
     }
 
     pub(super) fn get(&self, id: BatchId) -> &ProducerBatch {

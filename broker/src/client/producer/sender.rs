@@ -367,7 +367,7 @@ impl Producer {
         self.remove_from_in_flight(id);
         let parts = self.accumulator.split(id, self.transactions.as_mut());
         self.accumulator.batches.get_mut(id).done = true;
-        self.accumulator.deallocate(id);
+        self.accumulator.incomplete -= 1;
         // Whoever waits for the batch waits for its parts.
         for flush in self.flushes.iter_mut().filter(|f| serial < f.before) {
             flush.remaining += parts - 1;
@@ -439,7 +439,7 @@ impl Producer {
         self.finish_batch(id, env);
     }
 
-    /// The fate of a batch was told: its memory is free and flushes may be over.
+    /// The fate of a batch was told: flushes may be over.
     fn finish_batch(&mut self, id: BatchId, env: &mut Env<'_>) {
         self.remove_from_in_flight(id);
         let batch = self.accumulator.batches.get_mut(id);
@@ -447,7 +447,7 @@ impl Producer {
         batch.done = true;
         let (serial, records) = (batch.serial, batch.calls.len());
         self.pending -= records;
-        self.accumulator.deallocate(id);
+        self.accumulator.incomplete -= 1;
         self.batch_finished(serial, env);
     }
 
@@ -458,11 +458,12 @@ impl Producer {
             .retain(|other| *other != id);
     }
 
-    /// Forgets a batch that nothing refers to any more.
+    /// Frees a batch that nothing refers to any more. One that expires or is aborted while its request is
+    /// under way keeps its memory until that ends (KAFKA-19012, `Sender.maybeRemoveAndDeallocateBatchLater`).
     fn release(&mut self, id: BatchId) {
         let batch = self.accumulator.batches.get(id);
         if batch.done && !batch.in_request {
-            self.accumulator.batches.remove(id);
+            self.accumulator.deallocate(id);
         }
     }
 

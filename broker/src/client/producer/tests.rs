@@ -372,6 +372,31 @@ fn a_full_buffer_blocks_senders_in_order_until_memory_is_free() {
 }
 
 #[test]
+fn memory_of_a_batch_that_expires_in_flight_is_free_when_its_request_ends() {
+    let mut world = start(
+        ProducerConfig {
+            batch_size: 1_000,
+            buffer_memory: 1_000,
+            request_timeout_ms: 60_000,
+            max_block_ms: 60_000,
+            ..config()
+        },
+        2,
+    );
+    let first = send_alone(&mut world, "a");
+    let request = world.take(ApiKey::Produce);
+    let blocked = send(&mut world, 1, "b");
+    world.run_ms(12_000);
+    assert!(matches!(
+        fate(&world, first),
+        Some(Err(ClientError::Timeout(_)))
+    ));
+    assert_eq!(world.replies_to(blocked), [], "KAFKA-19012");
+    answer(&mut world, &request, ErrorCode::None, 1);
+    assert_eq!(world.replies_to(blocked), [Reply::Accepted]);
+}
+
+#[test]
 fn a_blocked_sender_gives_up_after_max_block() {
     let mut world = start(
         ProducerConfig {
