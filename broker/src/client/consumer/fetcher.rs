@@ -1,7 +1,7 @@
 //! Reading: Kafka's `Fetcher` (`AbstractFetch`), `FetchBuffer`, `CompletedFetch`, `FetchCollector`.
 //!
-//! One Fetch per leader at a time, for the partitions that have a valid position and nothing
-//! buffered. Answers wait in a buffer as they came; errors, checksums and the position are looked at
+//! One Fetch per leader at a time, for its partitions that have a valid position, and none to a leader
+//! one of whose partitions has something buffered. Answers wait in a buffer as they came; errors, checksums and the position are looked at
 //! when a poll takes records out, and only then does the position move.
 //!
 //! NOT modelled: fetch sessions (KIP-227; every request names all its partitions, which is what a
@@ -9,7 +9,7 @@
 //! `isolation_level`, aborted records are not filtered), deserializers.
 
 use super::by_node::ByNode;
-use super::subscription::{FetchPosition, PartitionId};
+use super::subscription::{FetchPosition, PartitionId, PartitionState};
 use super::{Consumer, Tag};
 use crate::env::Env;
 use crate::fact::PositionResetReason;
@@ -25,6 +25,7 @@ use super::super::network::{Link, Outcome};
 use super::super::{ClientError, ConsumerRecord};
 use crate::config::AutoOffsetReset;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// What a Fetch in flight asked for.
 #[derive(Debug)]
@@ -187,6 +188,11 @@ impl Consumer {
     /// round trip. Metadata without a leader leaves the position where it was.
     pub(super) fn send_fetches(&mut self, env: &mut Env<'_>) {
         self.validate_positions_on_metadata_change();
+        let is_fetchable = |p: &PartitionState| p.has_valid_position() && !self.is_buffered(p.id);
+        if !self.subscriptions.iter().any(is_fetchable) {
+            return;
+        }
+        let buffered_nodes = self.buffered_nodes();
         let mut requests = ByNode::new();
         for partition in self.subscriptions.in_fetch_order() {
             if !partition.has_valid_position() || self.is_buffered(partition.id) {
@@ -204,7 +210,7 @@ impl Consumer {
                 self.network.try_connect(link, env);
                 continue;
             }
-            if self.nodes_with_pending_fetch.contains(&node) {
+            if self.nodes_with_pending_fetch.contains(&node) || buffered_nodes.contains(&node) {
                 continue;
             }
             let data = FetchPartition {
@@ -250,6 +256,27 @@ impl Consumer {
             .as_ref()
             .is_some_and(|fetch| fetch.id == id && !fetch.consumed)
             || self.fetch_buffer.iter().any(|fetch| fetch.id == id)
+    }
+
+    /// `AbstractFetch.bufferedNodes`: the leaders of buffered partitions. A Fetch to one of them would leave
+    /// those out, and the fetch session would forget them.
+    fn buffered_nodes(&mut self) -> SmallVec<[NodeId; 4]> {
+        let mut nodes = SmallVec::new();
+        let next = self.next_in_line.iter().filter(|f| !f.consumed);
+        for fetch in next.chain(&self.fetch_buffer) {
+            let partition = self.subscriptions.get(fetch.id);
+            let Some(position) = partition
+                .filter(|p| p.has_valid_position())
+                .and_then(|p| p.position)
+            else {
+                continue;
+            };
+            match position.current_leader.leader {
+                Some(node) => nodes.push(node),
+                None => self.network.metadata.request_update(false),
+            }
+        }
+        nodes
     }
 
     /// Whether there is anything for [`Self::collect_fetch`] to look at.

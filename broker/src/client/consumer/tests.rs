@@ -11,6 +11,7 @@ use bytes::Bytes;
 use smallvec::smallvec;
 
 mod async_commits;
+mod fetching;
 mod positions;
 mod truncation;
 
