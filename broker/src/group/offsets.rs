@@ -35,6 +35,7 @@ const LOAD_COST_PER_KIB: Nanos = 10 * MICROS;
 /// One partition of `__consumer_offsets` that this broker leads.
 #[derive(Debug)]
 struct Shard {
+    /// In which its load was asked for.
     leader_epoch: LeaderEpoch,
     loaded: bool,
     /// The end of what was loaded or appended (`SnapshottableCoordinator.lastWrittenOffset`).
@@ -149,7 +150,9 @@ impl OffsetsCoordinator {
         }
     }
 
-    /// This broker leads that partition of `__consumer_offsets` now (`onElection`): load it.
+    /// This broker leads that partition of `__consumer_offsets` now (`onElection`): load it. One that is
+    /// loaded or loading stays as it is when only the epoch is another
+    /// (`CoordinatorRuntime.scheduleLoadOperation`).
     pub fn elected(
         &mut self,
         partition: i32,
@@ -157,6 +160,9 @@ impl OffsetsCoordinator {
         log_bytes: u64,
         env: &mut Env<'_>,
     ) {
+        if self.shards.contains(partition) {
+            return;
+        }
         let shard = Shard {
             leader_epoch,
             loaded: false,

@@ -1,6 +1,7 @@
 //! What a consumer is told of its group's offsets, by brokers that are cut off or elected.
 
 use crate::env::Input;
+use crate::fact::Fact;
 use crate::group::OFFSETS_TOPIC;
 use crate::ids::*;
 use crate::test_cluster::{OTHER, TestCluster};
@@ -205,4 +206,30 @@ fn a_fetch_behind_a_commit_whose_append_fails_reads_without_it() {
     c.run(SECONDS);
     assert_eq!(commit_error(&c, second), Some(ErrorCode::NotCoordinator));
     assert_eq!(fetched(&c, sent), Some(Ok(100)));
+}
+
+#[test]
+fn a_leader_that_learns_only_of_another_epoch_of_its_own_does_not_load_again() {
+    let mut c = TestCluster::start_with(OFFSETS_TOPIC);
+    c.run(SECONDS);
+    committed(&mut c, 1, 100);
+    let epoch = |c: &TestCluster| {
+        c.broker(1)
+            .replicas()
+            .unwrap()
+            .partition(SHARD)
+            .unwrap()
+            .leader_epoch()
+    };
+    let before = epoch(&c);
+    // It sleeps through the leadership of another.
+    c.cut_from_controller(1);
+    c.move_leader_of(SHARD, 2);
+    c.move_leader_of(SHARD, 1);
+    c.heal();
+    c.until("the new epoch", |c| epoch(c) == before + 2);
+    c.run(SECONDS);
+    let loaded = |f: &&Fact| matches!(f, Fact::CoordinatorLoaded { .. });
+    assert_eq!(c.facts_of(1).filter(loaded).count(), 1);
+    assert_eq!(fetch_now(&mut c, 1, true), Ok(100));
 }
