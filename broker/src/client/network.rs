@@ -367,12 +367,15 @@ impl<T> NetworkClient<T> {
         connection.failed_attempts = 0;
     }
 
-    /// `NetworkClient.disconnect`: closes it from this side.
+    /// `NetworkClient.disconnect`: closes it from this side. That is no sign of stale metadata.
     pub(crate) fn disconnect(&mut self, link: Link, env: &mut Env<'_>) {
         if let Some(index) = self.index_of(link)
             && self.connections[index].state != State::Disconnected
         {
-            self.close_connection(index, false, env);
+            if let Some(conn) = self.connections[index].conn {
+                env.close(conn);
+            }
+            self.disconnected(index, false, env);
         }
     }
 
@@ -393,8 +396,17 @@ impl<T> NetworkClient<T> {
         self.process_disconnection(index, timed_out, env);
     }
 
-    /// `NetworkClient.processDisconnection` and `ClusterConnectionStates.disconnected`.
+    /// `NetworkClient.processDisconnection`, with `DefaultMetadataUpdater.handleServerDisconnect`.
     fn process_disconnection(&mut self, index: usize, timed_out: bool, env: &mut Env<'_>) {
+        self.disconnected(index, timed_out, env);
+        if self.is_metadata_update_due(env.now) {
+            self.metadata.failed_update(env.now, env.rng);
+        }
+        self.metadata.request_update(false);
+    }
+
+    /// `ClusterConnectionStates.disconnected` and `NetworkClient.cancelInFlightRequests`.
+    fn disconnected(&mut self, index: usize, timed_out: bool, env: &mut Env<'_>) {
         let reconnect_backoff = self.reconnect_backoff;
         let connection = &mut self.connections[index];
         let link = connection.link;
@@ -427,11 +439,6 @@ impl<T> NetworkClient<T> {
                 }),
             }
         }
-        // DefaultMetadataUpdater.handleServerDisconnect
-        if self.is_metadata_update_due(env.now) {
-            self.metadata.failed_update(env.now, env.rng);
-        }
-        self.metadata.request_update(false);
     }
 
     fn is_metadata_update_due(&self, now: Nanos) -> bool {

@@ -487,6 +487,22 @@ fn a_commit_is_retried_and_the_coordinator_looked_up_again() {
 }
 
 #[test]
+fn a_coordinator_that_the_client_leaves_is_no_reason_to_ask_for_metadata() {
+    let mut world = start_at(config(), 0, -1);
+    poll_records(&mut world, 3);
+    end_long_poll(&mut world);
+    let metadata = world.metadata_requests;
+    world.call(Call::CommitSync);
+    let commit = world.take(ApiKey::OffsetCommit);
+    world.coordinator = Some(1);
+    answer_commit(&mut world, &commit, ErrorCode::NotCoordinator);
+    assert_eq!(world.connections_to(NodeId(2)), 0);
+    world.run_ms(1_000);
+    assert_eq!(world.take(ApiKey::OffsetCommit).node, NodeId(1));
+    assert_eq!(world.metadata_requests, metadata);
+}
+
+#[test]
 fn a_commit_gives_up_after_default_api_timeout_and_on_errors_that_stay() {
     let mut world = start_at(config(), 0, -1);
     poll_records(&mut world, 3);
