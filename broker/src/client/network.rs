@@ -100,6 +100,9 @@ pub(crate) enum Outcome {
     Disconnected,
     /// No answer within `request.timeout.ms`; the connection was closed for it.
     TimedOut,
+    /// It waited for its connection for `request.timeout.ms` (`ConsumerNetworkClient.failExpiredRequests`,
+    /// a TimeoutException). The producer lets nothing wait there.
+    NotSent,
 }
 
 /// A request of the engine that has ended.

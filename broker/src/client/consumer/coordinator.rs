@@ -330,10 +330,12 @@ impl Consumer {
                 }
             },
             Outcome::Response(other) => panic!("OffsetFetch answered with {other:?}"),
+            // CoordinatorResponseHandler.onFailure
             Outcome::Disconnected | Outcome::TimedOut => {
                 self.mark_coordinator_unknown(link, true, env);
                 Err(Failure::Retriable)
             }
+            Outcome::NotSent => Err(Failure::Retriable),
         };
         if matches!(&self.coordinator.committed, Committed::InFlight(ids) if *ids == asked) {
             self.coordinator.committed = Committed::Done(asked, result);
@@ -514,10 +516,12 @@ impl Consumer {
                 result
             }
             Outcome::Response(other) => panic!("OffsetCommit answered with {other:?}"),
+            // CoordinatorResponseHandler.onFailure
             Outcome::Disconnected | Outcome::TimedOut => {
                 self.mark_coordinator_unknown(link, true, env);
                 Err(Failure::Retriable)
             }
+            Outcome::NotSent => Err(Failure::Retriable),
         };
         match kind {
             CommitKind::Async(origin) => {

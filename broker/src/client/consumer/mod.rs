@@ -469,7 +469,7 @@ impl Consumer {
             let outcome = if self.network.connection_failed(link) {
                 Outcome::Disconnected
             } else if deadline <= env.now {
-                Outcome::TimedOut
+                Outcome::NotSent
             } else {
                 at += 1;
                 continue;

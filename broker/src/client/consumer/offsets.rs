@@ -122,7 +122,7 @@ impl Consumer {
         let topics = match outcome {
             Outcome::Response(Response::ListOffsets(response)) => response.topics,
             Outcome::Response(other) => panic!("ListOffsets answered with {other:?}"),
-            Outcome::Disconnected | Outcome::TimedOut => Vec::new(),
+            Outcome::Disconnected | Outcome::TimedOut | Outcome::NotSent => Vec::new(),
         };
         for id in asked {
             let Some(partition) = self.subscriptions.get_mut(id) else {
@@ -227,7 +227,7 @@ impl Consumer {
         let topics = match outcome {
             Outcome::Response(Response::OffsetForLeaderEpoch(response)) => response.topics,
             Outcome::Response(other) => panic!("OffsetForLeaderEpoch answered with {other:?}"),
-            Outcome::Disconnected | Outcome::TimedOut => Vec::new(),
+            Outcome::Disconnected | Outcome::TimedOut | Outcome::NotSent => Vec::new(),
         };
         for (id, position) in asked {
             let Some(partition) = self.subscriptions.get_mut(id) else {

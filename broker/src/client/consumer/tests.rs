@@ -503,6 +503,32 @@ fn a_coordinator_that_the_client_leaves_is_no_reason_to_ask_for_metadata() {
 }
 
 #[test]
+fn a_coordinator_to_which_nothing_could_be_sent_in_time_is_not_looked_up_again() {
+    let impatient = ConsumerConfig {
+        request_timeout_ms: 5_000,
+        ..config()
+    };
+    let mut world = start_at(impatient, 0, -1);
+    world.coordinator = None;
+    world.hanging.insert(NodeId(2));
+    world.call(Call::Poll(60_000));
+    let lookup = world.take(ApiKey::FindCoordinator);
+    let found = FindCoordinatorResponse {
+        group: "g".into(),
+        node: 2,
+        error: ErrorCode::None,
+    };
+    world.answer(&lookup, Response::FindCoordinator(found));
+    // The request expires, and the next one waits for the same connection.
+    world.run_ms(7_000);
+    assert_eq!(world.count(ApiKey::FindCoordinator), 0);
+    // With the connection the coordinator is lost.
+    world.reset_connections(NodeId(2));
+    world.run_ms(1_000);
+    assert_eq!(world.count(ApiKey::FindCoordinator), 1);
+}
+
+#[test]
 fn a_commit_gives_up_after_default_api_timeout_and_on_errors_that_stay() {
     let mut world = start_at(config(), 0, -1);
     poll_records(&mut world, 3);

@@ -296,6 +296,7 @@ impl Producer {
             Outcome::Response(other) => panic!("Produce answered with {other:?}"),
             Outcome::TimedOut => Err(ErrorCode::RequestTimedOut),
             Outcome::Disconnected => Err(ErrorCode::NetworkException),
+            Outcome::NotSent => unreachable!("the producer sends on ready connections"),
         };
         let mut hints = Vec::new();
         for (topic, partition, id) in batches {
