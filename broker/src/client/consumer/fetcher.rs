@@ -199,7 +199,9 @@ impl Consumer {
                 continue;
             }
             let position = partition.position.expect("valid without a position");
-            let topic_id = self.network.metadata.topic_id(&partition.topic);
+            // A topic that the metadata has lost is fetched by its name (AbstractFetch.createFetchRequest,
+            // version 12). Here the id that it had stands for the name.
+            let topic_id = self.network.metadata.last_topic_id(&partition.topic);
             let (Some(node), Some(topic_id)) = (position.current_leader.leader, topic_id) else {
                 self.network.metadata.request_update(false);
                 continue;

@@ -35,3 +35,20 @@ fn a_leader_is_not_asked_while_records_of_one_of_its_partitions_are_buffered() {
     asked.sort_unstable();
     assert_eq!(asked, [(0, 5, 5), (1, 7, 5), (2, 9, 5)]);
 }
+
+#[test]
+fn a_topic_that_the_metadata_has_lost_is_fetched_on() {
+    let mut world = start_at(config(), 0, -1);
+    assert_eq!(poll_records(&mut world, 3), [0, 1, 2]);
+    world.leaders.clear();
+    let metadata = world.metadata_requests;
+    world.reset_connections(NodeId(0));
+    world.call(Call::Poll(5_000));
+    world.run_ms(1_000);
+    assert!(world.metadata_requests > metadata);
+    // The answer waits behind the Fetch that is under way. The one after that is sent before it is read.
+    end_long_poll(&mut world);
+    end_long_poll(&mut world);
+    let fetch = world.take(ApiKey::Fetch);
+    assert_eq!((fetch.node, fetches(&fetch)), (NodeId(0), vec![(0, 3, 5)]));
+}
