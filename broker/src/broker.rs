@@ -27,6 +27,7 @@ use crate::replica::ReplicaManager;
 use crate::replica::alter_partition::AlterPartitionManager;
 use crate::replica::produce::ProduceJob;
 use crate::replica::purgatory::Asker;
+use crate::replica::roles::RoleChange;
 use crate::shutdown::Stage;
 use crate::sorted_map::SortedMap;
 use crate::time::{MICROS, Nanos, SECONDS, millis};
@@ -65,7 +66,7 @@ const TASK_COST: Nanos = 50 * MICROS;
 
 /// A batch of metadata on its way from the image to the replicas.
 struct Publication {
-    changed: Vec<TopicPartition>,
+    roles: RoleChange,
     /// The publisher waits for a lock that an append or a fetcher holds.
     blocked: bool,
 }
@@ -372,7 +373,9 @@ impl Run {
     fn start_serving(&mut self, env: &mut Env<'_>) {
         self.serving = true;
         let all: Vec<TopicPartition> = self.image.partitions().map(|(id, _)| id).collect();
-        self.replicas.apply(&all, &self.image, env);
+        let mut roles = RoleChange::new(&all, &self.image, self.id);
+        let applied = self.replicas.apply(&mut roles, &self.image, env);
+        assert!(applied, "a broker that has not served holds no lock");
         let conns: Vec<ConnId> = self.accepted.keys().collect();
         for conn in conns {
             self.unmute(conn, false, env);
@@ -423,27 +426,27 @@ impl Run {
         // `BrokerServer.startup` installs the publishers only once the broker has caught up with its own
         // registration: until then it takes no role, whatever older metadata says of it.
         if self.serving && !changed.is_empty() {
-            let blocked = false;
-            self.publishing = Some(Publication { changed, blocked });
+            self.publishing = Some(Publication {
+                roles: RoleChange::new(&changed, &self.image, self.id),
+                blocked: false,
+            });
             env.serve(Queue::MetadataPublisher, METADATA_COST);
         } else {
             self.publish_next(env);
         }
     }
 
-    /// `ReplicaManager.applyDelta`, which waits for locks: an append that flushes holds its partition's
-    /// `leaderIsrUpdateLock`, a fetcher that handles a response its `partitionMapLock`.
+    /// `ReplicaManager.applyDelta`, which waits for locks and goes on where it stopped.
     fn publish_to_replicas(&mut self, env: &mut Env<'_>) {
         let Some(publication) = &mut self.publishing else {
             return;
         };
-        publication.blocked = self.replicas.is_locked(&publication.changed);
-        if publication.blocked {
-            return;
+        let roles = &mut publication.roles;
+        publication.blocked = !self.replicas.apply(roles, &self.image, env);
+        if !publication.blocked {
+            self.publishing = None;
+            self.publish_next(env);
         }
-        let publication = self.publishing.take().expect("seen above");
-        self.replicas.apply(&publication.changed, &self.image, env);
-        self.publish_next(env);
     }
 
     /// The batch is applied (`MetadataLoader.lastAppliedOffset`); the publisher takes the next one.

@@ -253,7 +253,10 @@ impl ReplicaManager {
             near = at + 1;
             let replica = self.replicas.at_mut(at);
             if replica.held.is_some() {
-                replica.queue.push_back(Waiter::Append(Append::Follow(job)));
+                // For the log alone: it takes no `leaderIsrUpdateLock`.
+                replica
+                    .queue
+                    .push_front(Waiter::Append(Append::Follow(job)));
                 return;
             }
             if result.records.is_empty() {

@@ -7,14 +7,16 @@
 //! - for the log's lock, later appends, and a follower's fetch that has something to say to the high
 //!   watermark (`UnifiedLog.maybeIncrementHighWatermark`): it has read by then, and its place is taken;
 //! - for `leaderIsrUpdateLock`, to write it, whoever changes the ISR (`Partition.maybeExpandIsr`,
-//!   `maybeShrinkIsr`, the answer of `submitAlterPartition`); and behind the first of these everybody
-//!   who would read it, since the lock is not fair to readers
-//!   (`ReentrantReadWriteLock.NonfairSync.readerShouldBlock`).
+//!   `maybeShrinkIsr`, the answer of `submitAlterPartition`) or the role (`makeLeader`, `makeFollower`);
+//!   and behind the first of these everybody who would read it, since the lock is not fair to readers
+//!   (`ReentrantReadWriteLock.NonfairSync.readerShouldBlock`). So a leader that is replaced appends
+//!   what is inside by then and nothing more.
 //!
 //! All of them wait in one queue. A flush by time or at a checkpoint takes no lock.
 //!
 //! Not modelled: that a thread which waits (a request handler, the scheduler, the sender to the
-//! controller) is missing elsewhere; ListOffsets, OffsetForLeaderEpoch, DeleteRecords and requests that
+//! controller) is missing elsewhere, so that more appends can be inside than there are request
+//! handlers (`num.io.threads`); ListOffsets, OffsetForLeaderEpoch, DeleteRecords and requests that
 //! end their wait do not wait for these locks.
 
 use crate::controller::MetadataImage;
@@ -67,6 +69,8 @@ pub(super) enum Waiter {
     IsrShrink,
     /// What the controller answered to a proposal.
     IsrAnswer(Box<(IsrProposal, AlterPartitionResult)>),
+    /// The metadata publisher, with a new role.
+    Publisher,
 }
 
 impl Waiter {
@@ -75,7 +79,7 @@ impl Waiter {
         match self {
             Waiter::Append(_) => false,
             Waiter::Fetch(fetch) => fetch.may_change_isr(),
-            Waiter::IsrShrink | Waiter::IsrAnswer(_) => true,
+            Waiter::IsrShrink | Waiter::IsrAnswer(_) | Waiter::Publisher => true,
         }
     }
 }
@@ -86,6 +90,8 @@ pub struct Replica {
     pub partition: Partition,
     /// The append whose flush holds the log's lock.
     pub(super) held: Option<(SyncToken, Append)>,
+    /// The metadata publisher holds `leaderIsrUpdateLock`.
+    pub(super) publishing: bool,
     /// Who waits for the locks, in order.
     pub(super) queue: VecDeque<Waiter>,
 }
@@ -96,6 +102,7 @@ impl Replica {
         Replica {
             partition,
             held: None,
+            publishing: false,
             queue: VecDeque::new(),
         }
     }
@@ -103,12 +110,18 @@ impl Replica {
     /// Whether anybody is inside `leaderIsrUpdateLock` or waits for it.
     #[inline]
     pub(super) fn is_locked(&self) -> bool {
-        self.held.is_some() || !self.queue.is_empty()
+        self.held.is_some() || self.publishing || !self.queue.is_empty()
+    }
+
+    /// Whether an append of a leader has to wait.
+    #[inline]
+    pub(super) fn is_closed_to_appends(&self) -> bool {
+        self.held.is_some() || self.publishing
     }
 
     /// Whether who would read `leaderIsrUpdateLock` has to wait.
     pub(super) fn is_closed_to_readers(&self) -> bool {
-        self.queue.iter().any(Waiter::is_writer)
+        self.publishing || self.queue.iter().any(Waiter::is_writer)
     }
 
     /// The scheduler finds a member that lags, while the ISR can not change.
@@ -130,7 +143,7 @@ impl ReplicaManager {
     ) {
         loop {
             let replica = self.replicas.get_mut(id).expect("known partition");
-            if replica.held.is_some() {
+            if replica.is_closed_to_appends() {
                 return;
             }
             match replica.queue.pop_front() {
@@ -147,6 +160,8 @@ impl ReplicaManager {
                 Some(Waiter::IsrAnswer(answer)) => {
                     self.take_isr_answer(id, &answer.0, &answer.1, image, env);
                 }
+                // It goes on at the end of this step.
+                Some(Waiter::Publisher) => replica.publishing = true,
             }
         }
     }

@@ -5,7 +5,6 @@
 //! anybody sees depends on them.
 
 use crate::bug::Bug;
-use crate::channel::Channel;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::MetadataImage;
 use crate::disk::DiskError;
@@ -18,7 +17,7 @@ use crate::log::checkpoint::{
 use crate::log::{CheckpointWrite, DeletedSegment, LoadFrom, PartitionLog};
 use crate::replica::compaction::Cleaner;
 use crate::replica::durability::{SyncUse, read_offsets};
-use crate::replica::fetcher::{Asked, Fetcher};
+use crate::replica::fetcher::Fetcher;
 use crate::replica::locks::{Replica, Waiter};
 use crate::replica::partition::{IsrProposal, Partition};
 use crate::replica::produce::ProduceJob;
@@ -86,7 +85,7 @@ pub struct ReplicaManager {
     pub(super) deletions: BTreeMap<(Nanos, u64), DeletedSegment>,
     /// The log directory has failed.
     pub(super) offline: bool,
-    in_controlled_shutdown: bool,
+    pub(super) in_controlled_shutdown: bool,
     timer_kind_fetcher: u64,
     timer_kind_purgatory: u64,
 }
@@ -203,112 +202,7 @@ impl ReplicaManager {
         self.broker_epoch = epoch;
     }
 
-    /// Whether new roles of these partitions have to wait: an append to one of them holds its lock
-    /// until its flush is done, or a fetcher is in the middle of a response. Kafka's publisher waits for
-    /// both (`leaderIsrUpdateLock`, `partitionMapLock`).
-    pub fn is_locked(&self, changed: &[TopicPartition]) -> bool {
-        let fetching = |f: &Fetcher| f.asked == Asked::Processing;
-        self.fetchers.values().any(fetching)
-            || changed
-                .iter()
-                .any(|id| self.replicas.get(*id).is_some_and(|r| r.held.is_some()))
-    }
-
-    /// `ReplicaManager.applyDelta`: takes over the roles that changed. Leaders first, as in Kafka.
-    pub fn apply(&mut self, changed: &[TopicPartition], image: &MetadataImage, env: &mut Env<'_>) {
-        let mut followers = Vec::new();
-        for &id in changed {
-            let Some(state) = image.partition(id) else {
-                continue;
-            };
-            if !state.replicas.contains(&self.local) {
-                continue;
-            }
-            if !self.replicas.contains(id)
-                && let Err(error) = self.create(id, image, env)
-            {
-                self.log_directory_failed(error, env);
-                continue;
-            }
-            if state.leader == self.local {
-                self.stop_fetching(id);
-                self.lead(id, image, env);
-            } else {
-                followers.push(id);
-            }
-        }
-        let (mut start, mut new_epochs, mut same_leader) = (Vec::new(), Vec::new(), Vec::new());
-        for id in followers {
-            let state = image.partition(id).expect("listed above");
-            let replica = self.replicas.get_mut(id).expect("created above");
-            let was_leader = replica.partition.is_leader();
-            let former_leader = replica.partition.leader();
-            let new_epoch = replica.partition.make_follower(state, env);
-            if new_epoch && former_leader == state.leader && former_leader != NO_BROKER {
-                same_leader.push(id);
-            }
-            if was_leader && !replica.partition.is_leader() {
-                self.upcalls.push_back(Upcall::ResignedLeader(id));
-            }
-            // In controlled shutdown a replica outside the ISR, or without a leader, copies no more.
-            if self.in_controlled_shutdown
-                && (state.leader == NO_BROKER || !state.isr.contains(&self.local))
-            {
-                self.stop_fetching(id);
-            } else if new_epoch || self.bug == Some(Bug::RefetchInSameEpoch) {
-                start.push(id);
-            }
-            if new_epoch {
-                new_epochs.push(id);
-            }
-        }
-        for &id in &start {
-            self.stop_fetching(id);
-        }
-        for &id in &start {
-            self.start_fetching(id, image, env);
-        }
-        if self.bug == Some(Bug::SkipTruncSameLeader) {
-            for id in same_leader {
-                self.skip_truncation(id);
-            }
-        }
-        for id in new_epochs {
-            self.complete_delayed(id, Change::Role, image, env);
-        }
-        self.stop_idle_fetchers(env);
-        self.fetch_all(env);
-    }
-
-    fn lead(&mut self, id: TopicPartition, image: &MetadataImage, env: &mut Env<'_>) {
-        let state = image.partition(id).expect("checked by the caller");
-        let replica = self.replicas.get_mut(id).expect("created by the caller");
-        let before = (
-            replica.partition.is_leader(),
-            replica.partition.leader_epoch(),
-        );
-        let moved = replica.partition.make_leader(state, image, env);
-        let after = (
-            replica.partition.is_leader(),
-            replica.partition.leader_epoch(),
-        );
-        if after.0 && after != before {
-            self.upcalls.push_back(Upcall::BecameLeader(id, after.1));
-            self.write_epochs(id, env);
-        }
-        if self.bug == Some(Bug::IsrJoinWithOldEpochOffset)
-            && self.replicas[id].partition.pending().is_some()
-        {
-            self.upcalls.push_back(Upcall::ProposeIsr(id));
-        }
-        // Else who waits is not looked at again, whatever epoch he waits in.
-        if moved {
-            self.upcalls.push_back(Upcall::HighWatermark(id));
-            self.complete_delayed(id, Change::Any, image, env);
-        }
-    }
-
-    fn create(
+    pub(super) fn create(
         &mut self,
         id: TopicPartition,
         image: &MetadataImage,
@@ -355,57 +249,6 @@ impl ReplicaManager {
         );
         self.replicas.insert(id, Replica::new(partition));
         Ok(())
-    }
-
-    fn stop_fetching(&mut self, id: TopicPartition) {
-        for fetcher in self.fetchers.values_mut() {
-            fetcher.partitions.remove(id);
-            fetcher.out_of_range.retain(|p| *p != id);
-        }
-    }
-
-    fn start_fetching(&mut self, id: TopicPartition, image: &MetadataImage, env: &mut Env<'_>) {
-        let leader = self.replicas[id].partition.leader();
-        // A leader that is not alive has no endpoint in the image.
-        if leader == NO_BROKER || image.broker(leader).is_none_or(|b| b.fenced) {
-            return;
-        }
-        if self.bug == Some(Bug::TruncateToHighWatermark) {
-            let high_watermark = self.replicas[id].partition.log.high_watermark;
-            self.truncate(leader, id, high_watermark, env);
-        }
-        let kind = self.timer_kind_fetcher;
-        if !self.fetchers.contains(leader) {
-            let token = TimerToken(kind | leader as u64);
-            let channel = Channel::new(NodeId::of_broker(leader), token);
-            self.fetchers.insert(leader, Fetcher::new(leader, channel));
-        }
-        let fetcher = self.fetchers.get_mut(leader).expect("just inserted");
-        fetcher.add(&self.replicas[id].partition);
-    }
-
-    /// Planted: without the epoch of its last record the leader cannot say where the logs part.
-    fn skip_truncation(&mut self, id: TopicPartition) {
-        for fetcher in self.fetchers.values_mut() {
-            if let Some(state) = fetcher.partitions.get_mut(id) {
-                state.last_fetched_epoch = NO_EPOCH;
-            }
-        }
-    }
-
-    /// `shutdownIdleFetcherThreads`: their connections close with them.
-    fn stop_idle_fetchers(&mut self, env: &mut Env<'_>) {
-        let idle = |fetcher: &Fetcher| fetcher.partitions.is_empty();
-        let leaders: Vec<BrokerId> = self
-            .fetchers
-            .values()
-            .filter(|f| idle(f))
-            .map(|f| f.leader)
-            .collect();
-        for leader in leaders {
-            let fetcher = self.fetchers.remove(leader);
-            fetcher.expect("listed").channel.drop_request(env);
-        }
     }
 
     /// The broker asks to be let go.

@@ -2,6 +2,7 @@
 //!
 //! - [`partition`] one replica: ISR, high watermark, roles
 //! - [`manager`] all of them, and what metadata and the scheduler do to them (`ReplicaManager`)
+//! - [`roles`] which of them lead and follow
 //! - [`produce`] appending as leader, waiting for the ISR
 //! - [`alter_partition`] proposals of an ISR on their way to the controller
 //! - [`fetch`] reading as leader, waiting for data; `offset_by_time` finding a record by its time
@@ -30,6 +31,7 @@ pub mod partition;
 mod planted;
 pub mod produce;
 pub mod purgatory;
+pub mod roles;
 mod start_anew;
 #[cfg(test)]
 mod tests;

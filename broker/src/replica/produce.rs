@@ -97,7 +97,7 @@ impl ReplicaManager {
                 self.failed(&mut job, id, error, env);
                 continue;
             }
-            if replica.held.is_some() {
+            if replica.is_closed_to_appends() {
                 replica
                     .queue
                     .push_back(Waiter::Append(Append::Produce(job)));
@@ -361,7 +361,7 @@ impl ReplicaManager {
                 .push_back(Upcall::CoordinatorAppended(id, job, error));
             return;
         };
-        if replica.held.is_some() {
+        if replica.is_closed_to_appends() {
             let append = Append::Coordinator {
                 partition: id,
                 job,

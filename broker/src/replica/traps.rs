@@ -153,6 +153,29 @@ fn the_isr_does_not_change_while_a_flush_is_under_way() {
 }
 
 #[test]
+fn a_leader_that_is_replaced_appends_what_waits_by_then_and_nothing_more() {
+    let (mut c, first) = unflushed(1);
+    c.new_connection(1);
+    let inside = c.produce(1, 1, "b");
+    c.run(10 * MILLIS);
+    c.move_leader(2);
+    c.until("leader 2", |c| c.is_led_by(2));
+    c.run(SECONDS);
+    c.new_connection(1);
+    let late = c.produce(1, 1, "c");
+    c.run(10 * MILLIS);
+    assert!(c.partition(1).is_leader());
+    while c.partition(1).is_leader() {
+        c.release_one();
+        c.run(10 * MILLIS);
+    }
+    assert_eq!(c.answer(first), Some((NONE, 0)));
+    assert_eq!(c.answer(inside), Some((NONE, 1)));
+    let moved = ErrorCode::NotLeaderOrFollower;
+    assert_eq!(c.answer(late), Some((moved, -1)));
+}
+
+#[test]
 fn trap_03_a_dead_broker_is_noticed_by_its_session_and_not_by_a_connection_reset() {
     let mut c = TestCluster::start(&[], None);
     // Its last heartbeat may be two seconds old.
