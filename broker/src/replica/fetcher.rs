@@ -57,6 +57,16 @@ pub enum Asked {
     LeaderStart(TopicPartition, Offset),
 }
 
+impl Asked {
+    /// Whether the fetcher is in the middle of a response. It asks the leader for its log end and start
+    /// without leaving it (`AbstractFetcherThread.handleOutOfRangeError`, called by
+    /// `processFetchRequest` inside `partitionMapLock`), so that both answers are of the epoch that the
+    /// response is of, and no role changes in between.
+    pub fn is_in_a_response(&self) -> bool {
+        !matches!(self, Asked::Nothing | Asked::Fetch(_))
+    }
+}
+
 /// Copies from one leader.
 #[derive(Debug)]
 pub struct Fetcher {

@@ -48,10 +48,13 @@ impl ReplicaManager {
         }
         let timeout = millis(self.config.replica_socket_timeout_ms);
         let asker = (self.local, self.broker_epoch);
-        if let Some(id) = fetcher.out_of_range.pop() {
+        while let Some(id) = fetcher.out_of_range.pop() {
+            let Some(state) = fetcher.partitions.get(id) else {
+                continue;
+            };
             fetcher.asked = Asked::LeaderEnd(id);
-            let request =
-                list_offset_request(asker.0, &self.replicas[id].partition, LATEST_TIMESTAMP);
+            let partition = &self.replicas[id].partition;
+            let request = list_offset_request(asker.0, partition, state, LATEST_TIMESTAMP);
             fetcher.channel.send(request, timeout, env);
             return;
         }
@@ -471,23 +474,25 @@ impl ReplicaManager {
         response: &ListOffsetsResponse,
         env: &mut Env<'_>,
     ) {
-        let fetched = self.fetchers[leader].partitions.contains(id);
-        match only_offset(response) {
-            Ok(leader_end) if fetched => {
+        let state = self.fetchers[leader].partitions.get(id);
+        match (only_offset(response), state) {
+            (Ok(leader_end), Some(state)) => {
                 let log_end = self.replicas[id].partition.log.log_end_offset();
                 if leader_end < log_end && self.bug != Some(Bug::OorTruncateAll) {
                     self.truncate(leader, id, leader_end, env);
                 } else {
                     let timeout = millis(self.config.replica_socket_timeout_ms);
                     let partition = &self.replicas[id].partition;
-                    let request = list_offset_request(self.local, partition, EARLIEST_TIMESTAMP);
+                    let request =
+                        list_offset_request(self.local, partition, state, EARLIEST_TIMESTAMP);
                     let fetcher = self.fetchers.get_mut(leader).expect("it asked");
                     fetcher.asked = Asked::LeaderStart(id, leader_end);
                     fetcher.channel.send(request, timeout, env);
                     return;
                 }
             }
-            _ => self.back_off(leader, id, env),
+            (Ok(_), None) => {}
+            (Err(error), _) => self.leader_offset_refused(leader, id, error, env),
         }
         self.ask(leader, env);
     }
@@ -526,9 +531,24 @@ impl ReplicaManager {
                 state.fetch_offset = next;
                 state.last_fetched_epoch = epoch;
             }
-            _ => self.back_off(leader, id, env),
+            Ok(_) => {}
+            Err(error) => self.leader_offset_refused(leader, id, error, env),
         }
         self.ask(leader, env);
+    }
+
+    /// What `handleOutOfRangeError` catches.
+    fn leader_offset_refused(
+        &mut self,
+        leader: BrokerId,
+        id: TopicPartition,
+        error: ErrorCode,
+        env: &mut Env<'_>,
+    ) {
+        match error {
+            ErrorCode::FencedLeaderEpoch => self.mark_failed(leader, id),
+            _ => self.back_off(leader, id, env),
+        }
     }
 }
 
@@ -584,7 +604,13 @@ fn only_offset(response: &ListOffsetsResponse) -> Result<Offset, ErrorCode> {
     }
 }
 
-fn list_offset_request(local: BrokerId, partition: &Partition, timestamp: i64) -> Request {
+/// Asks in the epoch that is fetched in: the replica may know a later one already.
+fn list_offset_request(
+    local: BrokerId,
+    partition: &Partition,
+    state: &FetchState,
+    timestamp: i64,
+) -> Request {
     Request::ListOffsets(ListOffsetsRequest {
         replica_id: local,
         isolation_level: 0,
@@ -592,7 +618,7 @@ fn list_offset_request(local: BrokerId, partition: &Partition, timestamp: i64) -
             partition.topic.clone(),
             smallvec![ListOffsetsPartition {
                 partition: partition.id.partition,
-                current_leader_epoch: partition.leader_epoch(),
+                current_leader_epoch: state.leader_epoch,
                 timestamp,
             }],
         )],

@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::controller::MetadataImage;
 use crate::env::{Env, TimerToken};
 use crate::ids::*;
-use crate::replica::fetcher::{Asked, Fetcher};
+use crate::replica::fetcher::Fetcher;
 use crate::replica::locks::Waiter;
 use crate::replica::manager::{ReplicaManager, Upcall};
 use crate::replica::purgatory::Change;
@@ -107,8 +107,7 @@ impl ReplicaManager {
 
     /// Whether a fetcher holds its `partitionMapLock`.
     fn is_in_a_response(&self) -> bool {
-        let is_so = |f: &Fetcher| f.asked == Asked::Processing;
-        self.fetchers.values().any(is_so)
+        self.fetchers.values().any(|f| f.asked.is_in_a_response())
     }
 
     /// Whether the publisher may change the role of a partition; else it waits in the queue from now on.

@@ -2,7 +2,7 @@
 //! they come to know a log start that late.
 
 use crate::disk::DiskError;
-use crate::env::Queue;
+use crate::env::{Input, Queue};
 use crate::fact::Fact;
 use crate::group::OFFSETS_TOPIC;
 use crate::ids::*;
@@ -366,4 +366,70 @@ fn readers_find_the_log_to_start_there() {
         panic!("it is answered");
     };
     assert_eq!((r.topics[0].1[0].error, r.topics[0].1[0].offset), (NONE, 3));
+}
+
+/// A cluster in which broker 3 knows the leader, 1, again, which has deleted what broker 3 would fetch
+/// next. It asks for the leader's offsets; the question is held back, or its answer.
+fn out_of_range(is_held: impl Fn(BrokerId, &Input) -> bool + Copy + 'static) -> TestCluster {
+    let mut c = TestCluster::start(&[], None);
+    c.cut_brokers(1, 3);
+    for value in ["a", "b", "c"] {
+        c.produced(1, 1, value);
+    }
+    c.until("the ISR to shrink", |c| c.partition(1).isr() == [1, 2]);
+    c.until("all of it to be committed", |c| c.high_watermark(1) == 3);
+    ask(&mut c, 1, &[("t", 0, 3)], 0);
+    c.run(10 * MILLIS);
+    assert_eq!(c.partition(1).log.log_start_offset(), 3);
+    for broker in [1, 3] {
+        c.hold(broker, move |input| is_held(broker, input));
+    }
+    c.heal();
+    c.until("the question", |c| c.held_back() > 0);
+    c
+}
+
+#[test]
+fn a_fetcher_stays_in_its_epoch_while_it_asks_the_leader_for_its_offsets() {
+    let is_answer = |broker, input: &Input| {
+        broker == 3
+            && matches!(input, Input::Received(_, Frame::Response(_, r))
+                if matches!(**r, Response::ListOffsets(_)))
+    };
+    let mut c = out_of_range(is_answer);
+    c.move_leader(2);
+    c.until("leader 2", |c| c.is_led_by(2));
+    c.run(SECONDS);
+    assert_eq!(c.partition(3).leader(), 2);
+    assert_eq!(
+        c.fetch_state(3).leader_epoch,
+        0,
+        "its fetcher is not there yet"
+    );
+    c.release();
+    assert_eq!(c.fetch_state(3).leader_epoch, 0);
+    c.until("broker 3 in sync", |c| c.partition(2).isr() == [1, 2, 3]);
+    assert_eq!(c.fetch_state(3).leader_epoch, 1);
+    assert_eq!(c.log_end(3), 3);
+}
+
+#[test]
+fn a_follower_whose_epoch_is_over_when_it_asks_for_offsets_waits_for_metadata() {
+    let is_question = |broker, input: &Input| {
+        broker == 1
+            && matches!(input, Input::Received(_, Frame::Request(_, r))
+                if matches!(&**r, Request::ListOffsets(r) if r.replica_id == 3))
+    };
+    let mut c = out_of_range(is_question);
+    c.cut_from_controller(3);
+    for leader in [2, 1] {
+        c.move_leader(leader);
+        c.until("the next leader", |c| c.is_led_by(leader));
+    }
+    c.release();
+    c.run(10 * MILLIS);
+    let replicas = c.broker(3).replicas().expect("it runs");
+    assert!(replicas.fetch_state(P0).is_none(), "marked as failed");
+    c.heal();
+    c.until("broker 3 in sync", |c| c.partition(1).isr() == [1, 2, 3]);
 }
