@@ -423,8 +423,9 @@ impl Run {
         }
         changed.sort_unstable();
         changed.dedup();
-        // `BrokerServer.startup` installs the publishers only once the broker has caught up with its own
-        // registration: until then it takes no role, whatever older metadata says of it.
+        // It takes no role before it has caught up with its own registration, whatever older metadata
+        // says of it. Not modelled: `BrokerServer.startup` installs the publishers before that, so that a
+        // broker that is back within its session copies from its leaders while it waits, with epoch -1.
         if self.serving && !changed.is_empty() {
             self.publishing = Some(Publication {
                 roles: RoleChange::new(&changed, &self.image, self.id),
